@@ -251,7 +251,7 @@ class Unit(StrEnum):
 
 _PER_DEVICE = {"second": 1 / HOUR_S, "minute": 1 / 60, "hour": 1.0, "h": 1.0, "day": 24.0, "year": 8760.0}
 _DEVICES = {"gpu": Unit.GPU_HOURS, "cpucore": Unit.CPU_CORE_HOURS, "core": Unit.CPU_CORE_HOURS}
-_NUMBER = r"[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]+)?|\.[0-9]+"
+_NUMBER = r"[1-9][0-9]{0,2}(?:,[0-9]{3})+(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]+)?|\.[0-9]+"
 """A comma separates thousands: 1,200 is 1200; 1,5 is refused, since it may mean 1.5 or 15."""
 _AMOUNT = re.compile(rf"\s*({_NUMBER})\s*([a-z][a-z _-]*?)s?\s*", re.IGNORECASE)
 DEVICE_HOURS_EXAMPLE = "1200 GPU-hours, 8 GPU-days or 30 CPU core-minutes"

@@ -15,6 +15,9 @@ from reports.compare.charges import Terms
 from reports.compare.values import CheapestOfAll
 from reports.words.wording import AT_ENDS, number, number_estimate, percent, percent_interval
 
+SAME = 1e-9
+"""Costs that differ by less than this share are the same but for rounding."""
+
 
 def reply_sentence(given: AskedAnswer | AskedBetween | BudgetAnswer | AskedRefused) -> str:
     """Any such reply as a sentence."""
@@ -49,9 +52,11 @@ def _at(given: AskedAnswer | AskedBetween) -> str:
 def _asked(given: AskedAnswer | AskedBetween) -> str:
     unit = given.question.unit
     first, *others = [way for way in given.ways if way.is_reached]
+    is_least = all((way.cost.value or 0.0) >= (1 - SAME) * (first.cost.value or 0.0) for way in others)
+    by_ratios = "" if is_least else ", the least by mean ratios within replicates"
     said = [
         f"{_at(given)}, {terms_text(given.asked.terms, unit)}, {percent(given.level)} on "
-        f"validation costs least by {label_text(first.label)}: {_cost(first, unit)}"
+        f"validation costs least by {label_text(first.label)}: {_cost(first, unit)}{by_ratios}"
     ]
     if others:
         said.append("; then " + ", ".join(f"{label_text(way.label)} {_cost(way)}" for way in others))

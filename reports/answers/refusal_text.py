@@ -132,7 +132,10 @@ def unjudged_text(why: Unjudged) -> str:
 def unjudged_headline(why: Unjudged, num_delivered: int) -> str:
     """The only line of a study that is not judged."""
     said = unjudged_text(why)
-    cut = f", and {why.num_keys_cut} keys of the config were cut" if isinstance(why, Rehearsal) else ""
+    cut = ""
+    if isinstance(why, Rehearsal):
+        keys = "1 key" if why.num_keys_cut == 1 else f"{why.num_keys_cut} keys"
+        cut = f", and {keys} of the config {'was' if why.num_keys_cut == 1 else 'were'} cut"
     return f"{said[0].upper()}{said[1:]}; {_networks(num_delivered)} delivered{cut}."
 
 

@@ -211,8 +211,8 @@ def _cheapest_clause(given: Measured | Interpolated) -> str:
         return f"; where it was measured, {said}" if said else ""
     best = given.cheapest.get(HEADLINE_POLICY)
     is_reached = reached_by_both(given.headline.headline)
-    said = cheapest_text(best, 2 + len(given.further), is_reached_by_pair=is_reached)
-    return f"; {said}" if said else ""
+    clause = cheapest_text(best, 2 + len(given.further), is_reached_by_pair=is_reached)
+    return f"; {clause}" if clause else ""
 
 
 def _cheapest_overall(answers: Sequence[Answer]) -> str:

@@ -133,8 +133,10 @@ def _draw_contender(panel: Axes, rows: pd.DataFrame, label: str, route: str, var
             ends = [float(even[f"break_even{end}"]) for end in ("_low", "_high")]
             if not all(map(math.isnan, ends)):  # shown on one side only, it goes to the end of the axis on the other
                 low, high = AXIS[varied]
-                ends = [low if math.isnan(ends[0]) else max(ends[0], low), high if math.isnan(ends[1]) else ends[1]]
-                panel.hlines(1.0, *ends, color=style["color"], linewidth=4, alpha=0.6)
+                left = low if math.isnan(ends[0]) else max(ends[0], low)
+                panel.hlines(
+                    1.0, left, high if math.isnan(ends[1]) else ends[1], color=style["color"], linewidth=4, alpha=0.6
+                )
             panel.plot(
                 even["break_even"], 1.0, "D", color=style["color"], markeredgecolor="#ffffff", markersize=7, zorder=4
             )

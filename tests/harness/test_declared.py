@@ -43,6 +43,7 @@ def test_amounts_of_device_time(text, hours, unit):
         "0,25 GPU-hours",
         "12,00 GPU-hours",
         ",5 GPU-hours",
+        "0,034 GPU-hours",
     ],
 )
 def test_what_is_no_amount_of_device_time(text):

@@ -261,3 +261,11 @@ def test_a_break_even_that_is_never_reached_has_units(low, high, said):
     shown, count = (f"({said.replace('{}', unit)}, n = 3)" for unit in ("GPU-hours", "targets"))
     assert price == f"On data, search is cheaper than prune at any price of the parent {shown}."
     assert targets == f"On data, search is cheaper than prune however many targets share what is common {count}."
+
+
+def test_the_cheapest_by_ratios_whose_mean_cost_is_not_the_lowest(tmp_path):
+    """Search takes 0.25, 0.25 and 2.6 h, pruning 1 h each: the mean ratio is 0.55, the mean cost 1.03 to 1."""
+    (given,) = asked_answers(JudgedStudy(two_routes([0.25, 0.25, 2.6]).read(tmp_path)), Asked(level=0.84), [TARGET])
+    said = reply_sentence(given)
+    assert "costs least by search: 0.775 CPU core-hours (" in said
+    assert ", the least by mean ratios within replicates; then prune 0.750 (" in said
