@@ -19,7 +19,7 @@ def headline(found: Alone) -> str:
     no_ratio = f"there is no cost ratio in {unit_text(found.unit)}, since {lacking}"
     if not found.main:
         return f"On {found.dataset}, no network has been delivered yet (n = 0), and {no_ratio}."
-    accuracies = [f"{percent_interval(one.test_top1)} at {macs_text(one.target)} MACs" for one in found.main]
+    accuracies = [f"{_top1(one)} at {macs_text(one.target)} MACs" for one in found.main]
     dense = found.parent_test_top1
     parent = "" if dense.value is None else f"; the dense parent: {percent_interval(dense)}"
     told = f"{', '.join(accuracies)}{parent}"
@@ -33,7 +33,7 @@ def short_headline(found: Alone) -> str:
     if not found.main:
         return within_words(f"No verdict ({lacking}): no network has been delivered yet (n = 0)", [])
     main = found.main[-1]
-    said = f"{way_text(main.label)} has test {task().metric} {percent_interval(main.test_top1)}"
+    said = f"{way_text(main.label)} has test {task().metric} {_top1(main)}"
     return within_words(f"No verdict ({lacking}): {said} at {macs_text(main.target)} MACs", [])
 
 
@@ -48,4 +48,8 @@ def _line(one: KindAt, unit: str) -> str:
         for policy in (HEADLINE_POLICY, *(policy for policy in POLICIES if policy != HEADLINE_POLICY))
     )
     at = f"At {macs_text(one.target)} MACs, {label_text(one.label)}"
-    return f"{at}: test {task().metric} {percent_interval(one.test_top1)}; {unit_text(unit)}: {costs}."
+    return f"{at}: test {task().metric} {_top1(one)}; {unit_text(unit)}: {costs}."
+
+
+def _top1(one: KindAt) -> str:
+    return "not measured (n = 0)" if one.test_top1.value is None else percent_interval(one.test_top1)

@@ -9,11 +9,12 @@ import yaml
 from full_study import DENSE
 
 from accounting.words.names import label_text
-from reports.answers.no_verdict import headline, lines
+from reports.answers.no_verdict import headline, lines, short_headline
 from reports.data.frames import load_frames
 from reports.figures import anytime
-from reports.measure.kinds import alone, missing_routes
+from reports.measure.kinds import Alone, KindAt, alone, missing_routes
 from reports.page.build import build_report, told_sentences
+from reports.statistics import NOTHING
 
 pytestmark = pytest.mark.usefixtures("sketched")
 PRUNE_ALONE = ("search", "supernet", "search_then_prune", "scratch")
@@ -126,3 +127,11 @@ def test_an_accuracy_is_a_share():
 
     estimate = mean_interval([0.05, 0.95], at_least=0.0, at_most=1.0)
     assert (estimate.low, estimate.high) == (0.0, 1.0)
+
+
+def test_a_kind_without_a_tested_network_says_so():
+    nothing = KindAt("prune", 500_000, NOTHING, dict.fromkeys(("full", "free", "amortised"), NOTHING))
+    found = Alone("data", "gpu_hours", (500_000,), ("search",), (nothing,), NOTHING, (500_000,))
+    assert "by pruning (95 % interval): not measured (n = 0) at 0.5M MACs" in headline(found)
+    assert "pruning has test top-1 not measured (n = 0) at 0.5M MACs." in short_headline(found)
+    assert lines(found)[0].sentence.startswith("At 0.5M MACs, prune: test top-1 not measured (n = 0); GPU-hours: ")
