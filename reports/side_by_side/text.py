@@ -41,8 +41,8 @@ WHY = {
     Reason.SAME_DATA: "all are of the same images, by the fingerprint of the data",
     Reason.NO_RATIO: "there is none of {studies}",
     Reason.OTHER_PAIRS: "they are of other pairs: {against}",
-    Reason.TRAINED_AGAIN: "the studies agree in all that is on record, and some in their seed: those trained the same "
-    "networks again, so that they add no evidence; give each repeat its own seed",
+    Reason.TRAINED_AGAIN: "the studies agree in all that is on record, and some in their seed, which trains the same "
+    "networks again, but for code and machine, so they are not independent; give each repeat its own seed",
     Reason.REPEATS: "the studies agree in all that is on record, so they repeat each other",
     Reason.EACH_WITHIN_ONE: "each is within one study, on its own devices; the studies differ in {aspects}: {cause}",
     Reason.OF_ONE_STUDY: "each is of one study, on its own data and devices, and all are drawn by verdict rules "

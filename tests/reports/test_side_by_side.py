@@ -78,7 +78,7 @@ def test_one_seed_is_no_repeat(folders, tmp_path):
     data = {"data": {"fingerprint": "a" * 64, "num_classes": 10, "num_train": 100}}
     found = side_by_side([folders[0], changed(again, name="again", facts=data)])
     assert can(found)["cost ratios"] is False
-    assert "trained the same networks again" in why(found)["cost ratios"]
+    assert "which trains the same networks again, but for code and machine" in why(found)["cost ratios"]
     assert found.ratios == ()
     other = side_by_side([folders[0], changed(again, seed=7)])
     assert can(other)["cost ratios"] is True
