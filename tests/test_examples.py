@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-NOTEBOOK = ROOT / "examples" / "read_a_study.ipynb"
+NOTEBOOK = ROOT / "docs" / "read_a_study.ipynb"
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
 

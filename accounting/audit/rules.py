@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from accounting.cost.values import Attempt, CostView
 from accounting.ledger.findings import Finding
 from accounting.ledger.records import COST_RULES, Kind, Phase, Record
+from accounting.words.names import unit_text
 from accounting.words.quantities import HOUR_S
 
 EXPORTED = ("onnx_max_abs_error", "int8", "latency", "dead_channels")
@@ -71,10 +72,9 @@ def older_rules_sentence(found: OlderRules) -> str:
     if not found.num_exports:
         meaning = "none of its evaluations made exports, so costs are the same under both"
     else:
-        unit = found.unit.replace("_", " ").replace("cpu core", "CPU core").replace("gpu", "GPU")
         meaning = (
             f"exports ran inside {found.num_exports} evaluations and are charged to the routes: how much of their "
-            f"{found.hours:.3g} {unit} it was cannot be told"
+            f"{found.hours:.3g} {unit_text(found.unit)} it was cannot be told"
         )
     return f"cost rules 1: {which}{others}; {meaning}"
 

@@ -56,7 +56,9 @@ class ProgressTable(Sequence[Progress]):
         rank = np.array([place.get(name, -1) for name in self._names], dtype=np.int64)
         of_row = rank[np.array(self._points.attempt, dtype=np.int64)]
         rows = np.lexsort((of_row, np.array(self._points.t)))
-        return array("l", rows[of_row[rows] >= 0].tolist())
+        found = array("l")
+        found.frombytes(rows[of_row[rows] >= 0].astype(found.typecode).tobytes())
+        return found
 
     @cached_property
     def _by_attempt(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

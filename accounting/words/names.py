@@ -251,7 +251,9 @@ class Unit(StrEnum):
 
 _PER_DEVICE = {"second": 1 / HOUR_S, "minute": 1 / 60, "hour": 1.0, "h": 1.0, "day": 24.0, "year": 8760.0}
 _DEVICES = {"gpu": Unit.GPU_HOURS, "cpucore": Unit.CPU_CORE_HOURS, "core": Unit.CPU_CORE_HOURS}
-_AMOUNT = re.compile(r"\s*([0-9][0-9,]*(?:\.[0-9]+)?|\.[0-9]+)\s*([a-z][a-z _-]*?)s?\s*", re.IGNORECASE)
+_NUMBER = r"[1-9][0-9]{0,2}(?:,[0-9]{3})+(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]+)?|\.[0-9]+"
+"""A comma separates thousands: 1,200 is 1200; 1,5 is refused, since it may mean 1.5 or 15."""
+_AMOUNT = re.compile(rf"\s*({_NUMBER})\s*([a-z][a-z _-]*?)s?\s*", re.IGNORECASE)
 DEVICE_HOURS_EXAMPLE = "1200 GPU-hours, 8 GPU-days or 30 CPU core-minutes"
 
 
@@ -268,8 +270,9 @@ def parse_device_hours(value: str) -> tuple[float, Unit]:
     device, time = next(((d, t) for d in _DEVICES for t in _PER_DEVICE if word == d + t), ("", ""))
     amount = float(found[1].replace(",", "")) if found else 0.0
     if found is None or not device or amount > MAX_HOURS:
+        point = ", with a point for decimals" if "," in value else ""
         raise ValueError(
-            f"{value!r} is not a cost in devices × time; write an amount with its unit, as {DEVICE_HOURS_EXAMPLE}"
+            f"{value!r} is not a cost in devices × time; write an amount with its unit{point}, as {DEVICE_HOURS_EXAMPLE}"
         )
     return amount * _PER_DEVICE[time], _DEVICES[device]
 

@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 TIMED_FOR_S = 0.5
 """How long steps of the parent are timed; at least five steps, however long they take."""
 BY_HAND = "`prune-or-search plan` with that change says what it costs"
+PLACEHOLDER = "{...}"
+"""Stands in a change for what the user must choose."""
 
 
 def change_cost(folder: Path, change: str) -> str:
@@ -32,6 +34,8 @@ def change_cost(folder: Path, change: str) -> str:
     If it cannot be planned here, the clause says how to ask. If ``plan`` refuses the change, both in this study and in
     a new one, the clause says why.
     """
+    if PLACEHOLDER in change:
+        return BY_HAND
     try:
         document = StudyDocument.read(StudyFolder(folder).config)
         lines = [read_one(line) for line in change.splitlines()]
@@ -45,6 +49,8 @@ def change_cost(folder: Path, change: str) -> str:
         if not isinstance(line, Mapping):
             return BY_HAND
         config = _merged(config, line)
+        if "targets" in line:  # they take the place of latencies
+            config.pop("target", None)
     from harness.config.phases import compiled_phases
     from harness.console.show_plan import summarise
     from harness.stored.study_file import config_in

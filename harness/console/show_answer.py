@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from reports.answers.values import Answer
     from reports.data.frames import Frames
 
+MOST_SERVED = 1_000_000
+"""Most targets that may be asked to share what is common."""
+
 
 @dataclass(frozen=True)
 class Wishes:
@@ -123,9 +126,11 @@ def _find_answer(folder: Path, wishes: Wishes, told: _Told, *, as_json: bool) ->
             said = whole.as_json() if as_json else whole.sentences
         else:
             found = answer_of(JudgedStudy(frames), _whole_macs(wanted, parent_macs(frames)))
-            is_refused = isinstance(found, Refused)
+            is_refused, plan = isinstance(found, Refused), _plan_of(found, folder)
             said = (
-                to_json(found) if as_json else [_with_plan(sentence(found), _plan_of(found, folder)), *_on_all(frames)]
+                {**to_json(found), "plan": plan}
+                if as_json
+                else [_with_plan(sentence(found), plan), *_reminders(frames)]
             )
     if not isinstance(said, list):
         told.say_json(said)
@@ -142,8 +147,8 @@ def _show_own(folder: Path, wishes: Wishes, wanted: int | float | None, told: _T
     """Print a sentence per target for a question under other terms; it is refused only if it is for every target."""
     level = None if wishes.top1 is None else _top1(wishes.top1)
     served = wishes.targets_served
-    if served is not None and served < 1:
-        raise InputError(f"--targets-served {served}: a whole number of at least 1 is expected")
+    if served is not None and not 1 <= served <= MOST_SERVED:
+        raise InputError(f"--targets-served {served}: a whole number from 1 to {MOST_SERVED:,} is expected")
     if wishes.budget is not None and (level is not None or served is not None or wishes.parent_price is not None):
         raise InputError("--budget goes with --macs alone; --top1, --targets-served and --parent-price go together")
     price = None if wishes.parent_price is None else _amount("--parent-price", wishes.parent_price)
@@ -178,26 +183,35 @@ def _show_own(folder: Path, wishes: Wishes, wanted: int | float | None, told: _T
         planned = {change: _planned(folder, change) for change in dict.fromkeys(changes)}
         plans = [planned[change] for change in changes]
         sentences = [reply_sentence(reply) for reply in replies]
-        on_all = _on_all(frames)
+        reminders = _reminders(frames, is_parent_priced=price is not None)
     if as_json:
-        told.say_json(asked_json(replies, frames.unit, frames.info.name, sentences, plans, on_all, frames.audit.stands))
+        stands = frames.audit.stands
+        told.say_json(asked_json(replies, frames.unit, frames.info.name, sentences, plans, reminders, stands))
     else:
         lines = [_with_plan(line, plan) for line, plan in zip(sentences, plans, strict=True)]
         if all(refused) and len(lines) == 1:
             raise InputError(lines[0])
-        for line in [*lines, *on_all]:
+        for line in [*lines, *reminders]:
             told.say(line)
     if all(refused):
         raise typer.Exit(2)
 
 
-def _on_all(frames: Frames) -> list[str]:
-    """What to keep in mind with every sentence: that the verdict may not stand, what hours on other GPU models count as."""
+def _reminders(frames: Frames, *, is_parent_priced: bool = False) -> list[str]:
+    """What to keep in mind with every sentence.
+
+    That the verdict may not stand, and what the study declares without having measured it: the cost of the parent, and
+    what hours on GPU models count as. A price of the parent that is asked for (``is_parent_priced``) takes the place of
+    the declared one.
+    """
     from accounting.cost.equivalence import rates_sentences
+    from reports.answers.pays_text import declared_sentence
     from reports.sentences.standing import standing_sentences
 
+    declared = None if is_parent_priced else frames.info.declared_parent
+    said = [] if declared is None else [declared_sentence(declared)]
     rates = rates_sentences(frames.view.equivalence, frames.caveats.moved)
-    return [*standing_sentences(frames.audit.standing), *rates]
+    return [*standing_sentences(frames.audit.standing), *said, *rates]
 
 
 def _planned(folder: Path, change: str | None) -> str | None:

@@ -95,7 +95,7 @@ def report_json(
     ``rehearsal`` is what a rehearsal changed in its config; it is not judged, like hours on several GPU models.
     ``stands`` is what the audit of the ledger says of the verdict.
     """
-    question = answers[0].question
+    question, n = answers[0].question, 0 if headline.headline is None else headline.headline.n
     return {
         "study": question.study,
         "verdict_rules": VERDICT_RULES,
@@ -105,6 +105,9 @@ def report_json(
         "headline_policy": HEADLINE_POLICY,
         "verdict": _pooled_verdict(headline) if is_judged else Verdict.NOT_COMPARABLE.value,
         "verdict_stands": str(stands),
+        "replicates_planned": question.replicates,
+        "n": n,
+        "provisional": 0 < n < question.replicates,
         "policies": _pooled_policies(headline),
         "further_routes": {
             pooled.challenger: {

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from accounting.words.names import label_text, unit_text
 from accounting.words.quantities import macs_text
 from accounting.words.task import task
 from reports.answers.asked_values import AskedAnswer, AskedBetween, AskedRefused, WayCost
 from reports.answers.refusal_text import refusal_sentence
-from reports.answers.verdict_words import interval_text, verdict_text
+from reports.answers.verdict_words import provisional_text, ratio_text, whole_verdict_text
 from reports.answers.within_budget import BudgetAnswer, WayWithin
 from reports.compare.charges import Terms
 from reports.compare.values import CheapestOfAll
-from reports.statistics import Estimate
-from reports.words.wording import AT_ENDS, ends_clause, number, number_estimate, percent, percent_interval
+from reports.words.wording import AT_ENDS, number, number_estimate, percent, percent_interval
+
+SAME = 1e-9
+"""Costs that differ by less than this share are the same but for rounding."""
 
 
 def reply_sentence(given: AskedAnswer | AskedBetween | BudgetAnswer | AskedRefused) -> str:
@@ -48,15 +52,18 @@ def _at(given: AskedAnswer | AskedBetween) -> str:
 def _asked(given: AskedAnswer | AskedBetween) -> str:
     unit = given.question.unit
     first, *others = [way for way in given.ways if way.is_reached]
+    is_least = all((way.cost.value or 0.0) >= (1 - SAME) * (first.cost.value or 0.0) for way in others)
+    by_ratios = "" if is_least else ", the least by mean ratios within replicates"
     said = [
         f"{_at(given)}, {terms_text(given.asked.terms, unit)}, {percent(given.level)} on "
-        f"validation costs least by {label_text(first.label)}: {_cost(first, unit)}"
+        f"validation costs least by {label_text(first.label)}: {_cost(first, unit)}{by_ratios}"
     ]
     if others:
         said.append("; then " + ", ".join(f"{label_text(way.label)} {_cost(way)}" for way in others))
-    if short := [way for way in given.ways if not way.is_reached]:
+    if short := [way for way in given.ways if not way.is_reached and way.num_entered]:
         reached = ", ".join(f"{label_text(way.label)} ({way.num_reached} of {way.num_entered})" for way in short)
         said.append(f"; not reached by {reached}")
+    said.append(_not_done([way.label for way in given.ways if not way.num_entered]))
     best = given.cheapest
     if best is not None and best.label == first.label and others:
         said.append(f"; {_cheapest(best)}")
@@ -77,23 +84,21 @@ def _verdict(given: AskedAnswer | AskedBetween) -> str:
     if costs is None:
         return ""
     name = label_text(costs.challenger)
-    n, planned = min(costs.num_entered.values()), given.question.replicates
-    few = f" (provisional: {n} of {planned} replicates)" if n < planned else ""
+    few = provisional_text(min(costs.num_entered.values()), given.question.replicates)
+    said = f"{whole_verdict_text(costs, costs.challenger)}{few}"
     if costs.guarded is not None or costs.cost_ratio.value is None:
-        return f"; {name} and prune: {verdict_text(costs, costs.challenger)}{few}"
-    return f"; {name} / prune = {_ratio(costs.cost_ratio, costs.alpha)}: {verdict_text(costs, costs.challenger)}{few}"
-
-
-def _ratio(ratio: Estimate, alpha: float) -> str:
-    if ratio.low is None or ratio.high is None:
-        return f"{number(ratio.value)} (n = {ratio.n}, no interval{ends_clause(ratio.ends)})"
-    bounds = f"{interval_text(alpha)} {number(ratio.low)} to {number(ratio.high)}"
-    return f"{number(ratio.value)} ({bounds}, n = {ratio.n}{ends_clause(ratio.ends)})"
+        return f"; {name} and prune: {said}"
+    return f"; {name} / prune = {ratio_text(costs.cost_ratio, costs.alpha)}: {said}"
 
 
 def _cost(way: WayCost, unit: str = "") -> str:
     short = "" if way.num_reached == way.num_entered else f", reached in {way.num_reached} of {way.num_entered}"
     return number_estimate(way.cost, f" {unit_text(unit)}" if unit else "") + short
+
+
+def _not_done(labels: Sequence[str]) -> str:
+    """The clause about contenders of which nothing can be said yet."""
+    return f"; not done in any replicate yet: {', '.join(map(label_text, labels))}" if labels else ""
 
 
 def _budget(given: BudgetAnswer) -> str:
@@ -108,8 +113,9 @@ def _budget(given: BudgetAnswer) -> str:
         shown = ", ".join(map(label_text, given.not_shown))
         said.append(f"; then {each}")
         said.append(f"; not shown to be {task().better} than {shown}" if shown else f"; shown to be the {task().best}")
-    if none := [label_text(way.label) for way in given.ways if not way.val_top1.n]:
+    if none := [label_text(way.label) for way in given.ways if not way.val_top1.n and way.num_entered]:
         said.append(f"; no network by then: {', '.join(none)}")
+    said.append(_not_done([way.label for way in given.ways if not way.num_entered]))
     return f"{''.join(said)}."
 
 

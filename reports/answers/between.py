@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from reports.answers.values import Accuracy, Comparison, Interpolated, Measured, Question
-from reports.compare.values import CostComparison
+from reports.compare.rule import Verdict
+from reports.compare.values import CostComparison, Instead
 from reports.compare.verdict import decide_interval
 from reports.statistics import Ends, Estimate
 
@@ -50,9 +51,10 @@ def interpolated(question: Question, low: Measured, high: Measured, error: float
 def left_out_error(measured: Sequence[Measured]) -> float | None:
     """The largest factor by which a measured cost ratio differs from its interpolation.
 
-    ``measured`` is sorted by target. None with fewer than three targets that have a ratio.
+    ``measured`` is sorted by target. None with fewer than three targets that have a ratio from which a verdict was read.
     """
-    known = [(m.question.target, m.headline.headline.cost_ratio.value) for m in measured]
+    headlines = [(m.question.target, m.headline.headline) for m in measured]
+    known = [(target, costs.cost_ratio.value) for target, costs in headlines if costs.guarded is None]
     return missed_by([(target, value) for target, value in known if value is not None and value > 0])
 
 
@@ -119,15 +121,19 @@ def _comparison(low: Comparison, high: Comparison, weight: float, target: int) -
 
 
 def costs_between(low: CostComparison, high: CostComparison, weight: float, target: int) -> CostComparison:
-    """A comparison of costs between two others; a guard that applies to either applies to it."""
+    """A comparison of costs between two others; a guard that applies to either applies to it.
+
+    A control that makes the pair unnecessary at both makes it so between them, before any guard.
+    """
     ratio = logarithmic(low.cost_ratio, high.cost_ratio, weight)
-    guarded = low.guarded or high.guarded
+    guarded, instead = low.guarded or high.guarded, _instead(low, high, weight)
+    verdict = decide_interval(ratio) if guarded is None else guarded.verdict
     known = low.level is not None and high.level is not None
     return CostComparison(
         challenger=low.challenger,
         target=target,
         policy=low.policy,
-        verdict=decide_interval(ratio) if guarded is None else guarded.verdict,
+        verdict=Verdict.NEITHER if instead else verdict,
         cost_ratio=ratio,
         level=_between(low.level, high.level, weight) if known else None,
         num_reached=_fewer(low.num_reached, high.num_reached),
@@ -137,6 +143,21 @@ def costs_between(low: CostComparison, high: CostComparison, weight: float, targ
         total_cost_ratio=logarithmic(low.total_cost_ratio, high.total_cost_ratio, weight),
         guarded=guarded,
         alpha=max(low.alpha, high.alpha),
+        instead=instead,
+    )
+
+
+def _instead(low: CostComparison, high: CostComparison, weight: float) -> tuple[Instead, ...]:
+    """The controls that make the pair unnecessary at both targets, with what each of the pair costs in relation."""
+    above = {one.label: one for one in high.instead}
+    return tuple(
+        Instead(
+            one.label,
+            logarithmic(one.base_ratio, above[one.label].base_ratio, weight),
+            logarithmic(one.challenger_ratio, above[one.label].challenger_ratio, weight),
+        )
+        for one in low.instead
+        if one.label in above
     )
 
 

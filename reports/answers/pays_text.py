@@ -47,8 +47,8 @@ def _price_text(found: BreakEven, name: str, unit: str, parent_h: Estimate | Non
         return None
     if found.value is None:
         return (
-            f"{_who(found.below)} is cheaper than {_other(found.below, name)} at any price of the parent{_never(found)}"
-            f"{_ends(found, hours)}"
+            f"{_who(found.below)} is cheaper than {_other(found.below, name)} at any price of the parent"
+            f"{_never(found, hours)}{_ends(found, hours)}"
         )
     taken = None if parent_h is None else parent_h.value
     times = f", {number(found.value / taken)}× what it is charged with" if taken else ""
@@ -64,7 +64,7 @@ def _targets_text(found: BreakEven, name: str) -> str | None:
     if found.value is None:
         return (
             f"{_who(found.below)} is cheaper than {_other(found.below, name)} however many targets share what is common"
-            f"{_never(found)}{_ends(found, 'targets')}"
+            f"{_never(found, 'targets')}{_ends(found, 'targets')}"
         )
     sides = _sides(found, "with fewer", "with more", "with fewer than", "with more than", "targets")
     return (
@@ -79,13 +79,13 @@ def _sides(found: BreakEven, below: str, above: str, shown_below: str, shown_abo
     return f"{below} {_who(found.below)} is cheaper ({low}), {above} {_who(found.above)} ({high}), n = {found.n}"
 
 
-def _never(found: BreakEven) -> str:
+def _never(found: BreakEven, unit: str) -> str:
     """The words for a contender that is cheaper at every value, by how certain that is."""
     if found.is_shown_everywhere:
         return f" (shown, n = {found.n})"
     known = [
-        *(f"below {number(found.low)}" for _ in (0,) if found.low is not None),
-        *(f"above {number(found.high)}" for _ in (0,) if found.high is not None),
+        *(f"below {number(found.low)} {unit}" for _ in (0,) if found.low is not None),
+        *(f"above {number(found.high)} {unit}" for _ in (0,) if found.high is not None),
     ]
     return f" ({'shown ' + ' and '.join(known) if known else 'not shown'}, n = {found.n})"
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from accounting.cost.shares import spent_h
 from accounting.ledger.records import Phase
 from accounting.words.names import PRUNE, route_of
-from reports.answers.no_verdict import missing_routes
 from reports.answers.refusals import Delivered, Incomplete, LacksRoutes, NotBelowParent, Outside, SpentBudget
 from reports.answers.study import JudgedStudy
 from reports.compare.contenders import ENDED
 from reports.data.frames import Frames
+from reports.measure.kinds import missing_routes
 
 
 def parent_macs(frames: Frames) -> int | None:

@@ -132,8 +132,28 @@ def unjudged_text(why: Unjudged) -> str:
 def unjudged_headline(why: Unjudged, num_delivered: int) -> str:
     """The only line of a study that is not judged."""
     said = unjudged_text(why)
-    cut = f", and {why.num_keys_cut} keys of the config were cut" if isinstance(why, Rehearsal) else ""
-    return f"{said[0].upper()}{said[1:]}; {num_delivered} networks were delivered{cut}."
+    cut = ""
+    if isinstance(why, Rehearsal):
+        keys = "1 key" if why.num_keys_cut == 1 else f"{why.num_keys_cut} keys"
+        cut = f", and {keys} of the config {'was' if why.num_keys_cut == 1 else 'were'} cut"
+    return f"{said[0].upper()}{said[1:]}; {_networks(num_delivered)} delivered{cut}."
+
+
+def unjudged_short(why: Unjudged, num_delivered: int) -> str:
+    """The same in at most 25 words: without the names of GPU models and their hours."""
+    if isinstance(why, Rehearsal):
+        return unjudged_headline(why, num_delivered)
+    held = (
+        f"GPUs of {len(why.hours)} models" if len(why.hours) > 1 else "GPUs of a model without a declared equivalence"
+    )
+    return (
+        f"Not comparable: {held} were held, and hours of one are not those of another; {_networks(num_delivered)} "
+        "delivered."
+    )
+
+
+def _networks(count: int) -> str:
+    return "1 network was" if count == 1 else f"{count} networks were"
 
 
 def _incomplete(why: Incomplete, question: Question) -> str:

@@ -19,14 +19,16 @@ from reports.answers.verdict_words import (
     cheapest_claim,
     cheapest_text,
     flips,
-    instead_text,
     interval_text,
+    provisional_text,
+    reached_by_both,
     verdict_text,
     way_text,
+    whole_verdict_text,
 )
 from reports.compare.rule import Verdict
-from reports.compare.values import CostComparison, PooledCosts
-from reports.sentences.growth import growth_sentence
+from reports.compare.values import CostComparison
+from reports.sentences.growth import changes_sentences
 from reports.sentences.standing import standing_sentences
 from reports.statistics import Estimate
 from reports.words.wording import (
@@ -50,9 +52,9 @@ def sentence(given: Answer) -> str:
 def comparison_sentence(compared: Comparison, given: Answer) -> str:
     """The sentence that compares one challenger with pruning at the target of an answer."""
     difference = points_estimate(compared.difference)
-    planned = given.question.replicates
-    clause = _costs_clause(compared.challenger, compared.by_policy, given.question.unit, _is_few(compared.n, planned))
-    best = _cheapest_clause(given) if isinstance(given, Measured) and compared is given.headline else ""
+    few = provisional_text(compared.n, given.question.replicates)
+    clause = _costs_clause(compared.challenger, compared.by_policy, given.question.unit, few)
+    best = "" if isinstance(given, Refused) or compared is not given.headline else _cheapest_clause(given)
     return (
         f"{_at(given)}, {clause}{best}; prune − {label_text(compared.challenger)} test {task().quality}: {difference}."
     )
@@ -64,7 +66,7 @@ def notes(given: Answer) -> list[str]:
     said = standing_sentences(question.standing)
     said += [] if question.declared is None else [declared_sentence(question.declared)]
     said += rates_texts(question.equivalence, question.moved)
-    return [*_notes(given), *said, *([] if question.growth is None else [growth_sentence(question.growth)])]
+    return [*_notes(given), *said, *changes_sentences(question.growth, question.extensions)]
 
 
 def _notes(given: Answer) -> list[str]:
@@ -112,36 +114,35 @@ def overall_sentence(pooled: Pooled, question: Question, answers: Sequence[Answe
             f"No answer yet: no target has networks from both routes (n = 0), so there is no cost ratio in "
             f"{unit_text(unit)} on {question.dataset}."
         )
-    over = {0: "", 1: ", 1 target"}.get(costs.num_targets, f", {costs.num_targets} targets pooled")
-    n = costs.cost_ratio.n
-    few = _is_few(n, question.replicates) if costs.guarded is None else ""
+    few = provisional_text(costs.n, question.replicates)
     clause = _costs_clause(pooled.challenger, pooled.by_policy, unit, few)
     who = f"{label_text(pooled.challenger)} against pruning: " if costs.guarded is not None and not answers else ""
-    return f"On {question.dataset}{over}, {who}{clause}{_cheapest_overall(answers)}."
+    return f"On {question.dataset}{_over(costs.num_targets, question)}, {who}{clause}{_cheapest_overall(answers)}."
 
 
 def _at(given: Answer) -> str:
     if not isinstance(given, Interpolated):
         return f"At {macs_text(given.question.target)} MACs"
+    error = given.left_out_error
     miss = (
-        "" if given.left_out_error is None else f", which misses measured ratios by up to {given.left_out_error:.2f}×"
+        "how far that is off is not known" if error is None else f"which misses measured ratios by up to {error:.2f}×"
     )
-    return f"At {macs_text(given.question.target)} MACs (interpolated{miss}, nothing was trained at this target)"
+    return f"At {macs_text(given.question.target)} MACs (interpolated, {miss}; nothing was trained at this target)"
 
 
-def _is_few(n: int, planned: int) -> str:
-    """The note after a verdict from fewer replicates than planned; otherwise empty."""
-    return f" (provisional: {n} of {planned} replicates)" if n < planned else ""
+def _over(num_targets: int, question: Question) -> str:
+    """The targets over which a pooled comparison goes, and of how many; empty if there is none."""
+    if not num_targets:
+        return ""
+    whole = max(num_targets, len(question.targets))
+    count = f"{num_targets}" if num_targets == whole else f"{num_targets} of {whole}"
+    return f", {count} target{'' if whole == 1 else 's'}{' pooled' if num_targets > 1 else ''}"
 
 
 def _costs_clause(challenger: str, costs: Mapping[str, Costs], unit: str, few: str) -> str:
     """The ratio and verdict under the headline policy, and the policies under which the answer differs."""
     main = costs[HEADLINE_POLICY]
-    said = verdict_text(main, challenger)
-    if isinstance(main, CostComparison) and main.instead:
-        said = f"{said}: {' and '.join(instead_text(one, challenger) for one in main.instead)}"
-    elif isinstance(main, PooledCosts) and main.instead:
-        said = f"{said}: {' and '.join(map(label_text, main.instead))} is {task().as_good} and cheaper at every target"
+    said = whole_verdict_text(main, challenger)
     is_ratio_said = main.guarded is None
     ratio = f"{_ratio_clause(main, unit, challenger)}: " if is_ratio_said else ""
     return f"{POLICY_TEXT[HEADLINE_POLICY]}, {ratio}{said}{few}{_flips_clause(costs, challenger)}"
@@ -203,9 +204,17 @@ def _flips_clause(costs: Mapping[str, Costs], challenger: str) -> str:
     return likewise + (f"; but {' and '.join(others)}" if others else "")
 
 
-def _cheapest_clause(given: Measured) -> str:
-    said = cheapest_text(given.cheapest.get(HEADLINE_POLICY), 2 + len(given.further))
-    return f"; {said}" if said else ""
+def _cheapest_clause(given: Measured | Interpolated) -> str:
+    """The cheapest contender of all; between two targets, what it is at these."""
+    if isinstance(given, Interpolated):
+        ends = given.low, given.high
+        is_known = all(end.cheapest.get(HEADLINE_POLICY) is not None for end in ends)
+        said = _cheapest_overall(ends).removeprefix("; ") if is_known else ""
+        return f"; where it was measured, {said}" if said else ""
+    best = given.cheapest.get(HEADLINE_POLICY)
+    is_reached = reached_by_both(given.headline.headline)
+    clause = cheapest_text(best, 2 + len(given.further), is_reached_by_pair=is_reached)
+    return f"; {clause}" if clause else ""
 
 
 def _cheapest_overall(answers: Sequence[Answer]) -> str:

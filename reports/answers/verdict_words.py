@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from accounting.words.names import PRUNE, label_text
 from accounting.words.task import task
-from reports.compare.guards import Guarded, Obstacle
+from reports.compare.guards import LEAST_REACHED, Guarded, Obstacle
 from reports.compare.rule import ALPHA, SHOWN, TIE_FACTOR, Verdict
 from reports.compare.values import CheapestOfAll, CostComparison, Instead, PooledCosts
 from reports.statistics import Estimate
@@ -33,6 +33,17 @@ def verdict_text(costs: Costs, challenger: str) -> str:
         return f"a tie (within a factor of {TIE_FACTOR})"
     needed = f" ({costs.settling_n} replicates would probably settle it)" if costs.settling_n else ""
     return f"insufficient evidence for which is cheaper{needed}"
+
+
+def whole_verdict_text(costs: Costs, challenger: str) -> str:
+    """The verdict as text and, if controls make both contenders unnecessary, which ones and by how much."""
+    said = verdict_text(costs, challenger)
+    if not costs.instead:
+        return said
+    if isinstance(costs, CostComparison):
+        return f"{said}: {' and '.join(instead_text(one, challenger) for one in costs.instead)}"
+    named = " and ".join(map(label_text, costs.instead))
+    return f"{said}: {named} {'is' if len(costs.instead) == 1 else 'are'} {task().as_good} and cheaper at every target"
 
 
 def guard_text(guarded: Guarded, challenger: str) -> str:
@@ -63,11 +74,25 @@ def instead_text(instead: Instead, challenger: str) -> str:
     )
 
 
-def cheapest_text(found: CheapestOfAll | None, num_contenders: int) -> str | None:
-    """The cheapest contender of all in words; None if there are only two contenders."""
+def provisional_text(n: int, planned: int) -> str:
+    """The note after a verdict from fewer replicates than planned; otherwise empty."""
+    return f" (provisional: {n} of {planned} replicates)" if n < planned else ""
+
+
+def reached_by_both(costs: CostComparison) -> bool:
+    """Whether both contenders reached the common accuracy in as many replicates as a statement needs."""
+    return all(
+        count >= min(LEAST_REACHED, max(1, costs.num_entered[label])) for label, count in costs.num_reached.items()
+    )
+
+
+def cheapest_text(found: CheapestOfAll | None, num_contenders: int, *, is_reached_by_pair: bool = True) -> str | None:
+    """The cheapest contender of all in words, besides what is said of the pair; None if there are only two contenders."""
     if found is None or num_contenders < 3:
         return None
-    if found.num_others < 2:
+    if found.num_others == 0:
+        return f"only {way_text(found.label)} is shown to reach it"
+    if found.num_others == 1 and is_reached_by_pair:
         return "no other contender is shown to reach it"
     if found.saving.n == 0:
         name, saving = way_text(found.label), ""
@@ -89,6 +114,15 @@ def interval_text(alpha: float) -> str:
     """``95 % interval``, or the corrected level."""
     level = f"{100 * (1 - alpha):.4g}"
     return f"{level} % interval" + ("" if alpha == ALPHA else ", corrected")
+
+
+def ratio_text(ratio: Estimate, alpha: float) -> str:
+    """A ratio with the interval from which its verdict was read, at its level, and n."""
+    if ratio.low is None or ratio.high is None:
+        return f"{number(ratio.value)} (n = {ratio.n}, no interval{ends_clause(ratio.ends)})"
+    wide = f": {SAYS_NOTHING}" if ratio_says_nothing(ratio.low, ratio.high) else ""
+    bounds = f"{interval_text(alpha)} {number(ratio.low)} to {number(ratio.high)}{wide}"
+    return f"{number(ratio.value)} ({bounds}, n = {ratio.n}{ends_clause(ratio.ends)})"
 
 
 def flips(costs: Mapping[str, Costs], headline: str) -> list[str]:

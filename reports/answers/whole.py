@@ -12,10 +12,9 @@ from reports.answers import no_verdict as one_route
 from reports.answers.as_json import report_json
 from reports.answers.control_text import control_lines
 from reports.answers.find import answers_of
-from reports.answers.no_verdict import missing_routes
 from reports.answers.pays_text import break_even_sentences, declared_sentence, pooled_at
 from reports.answers.pooled import pooled_further, pooled_headline
-from reports.answers.refusal_text import unjudged_headline
+from reports.answers.refusal_text import unjudged_headline, unjudged_short
 from reports.answers.short import short_headline
 from reports.answers.study import JudgedStudy, judged
 from reports.answers.text import overall_sentence, sentence
@@ -23,6 +22,8 @@ from reports.answers.values import Answer, Line, Measured, Refused
 from reports.compare.values import PooledPays
 from reports.compare.verdict import cheaper_route
 from reports.data.frames import Frames
+from reports.measure.kinds import Alone, alone, controls_beside, missing_routes
+from reports.sentences.growth import changes_sentences
 from reports.sentences.levels import level_sentences
 from reports.sentences.standing import standing_sentences
 from reports.statistics import Estimate
@@ -41,6 +42,11 @@ class WholeAnswer:
         return answers_of(self._study)
 
     @cached_property
+    def alone(self) -> Alone:
+        """What it has without a verdict, if it lacks a route of its pair."""
+        return alone(self.frames)
+
+    @cached_property
     def is_refused(self) -> bool:
         """Whether no target has an answer: the study is not judged, or has both routes of its pair but no result yet."""
         return self._study.unjudged is not None or (
@@ -53,16 +59,16 @@ class WholeAnswer:
         if self._study.unjudged is not None:
             return unjudged_headline(self._study.unjudged, len(self.frames.delivered))
         if missing_routes(self.frames.info):
-            return one_route.headline(self.frames)
+            return one_route.headline(self.alone)
         return overall_sentence(pooled_headline(self._study), self.answers[0].question, self.answers)
 
     @cached_property
     def short(self) -> str:
         """The headline in at most 25 words."""
         if self._study.unjudged is not None:
-            return unjudged_headline(self._study.unjudged, len(self.frames.delivered))
+            return unjudged_short(self._study.unjudged, len(self.frames.delivered))
         if missing_routes(self.frames.info):
-            return one_route.short_headline(self.frames)
+            return one_route.short_headline(self.alone)
         return short_headline(pooled_headline(self._study), self.frames.unit, self.answers)
 
     @property
@@ -100,20 +106,24 @@ class WholeAnswer:
     def lines(self) -> list[Line]:
         """Sentences on the ledger if the verdict may not stand, on each target, who pays, further contenders, and others.
 
-        The others are controls, and accuracies near chance or the ceiling.
+        The others are controls, accuracies near chance or the ceiling, and changes of the study.
         """
         frames, question = self.frames, self.answers[0].question
         standing = [Line(text, "refused") for text in standing_sentences(frames.audit.standing)]
         if self._study.unjudged is not None:
             return standing
-        by_target = one_route.lines(frames) if missing_routes(frames.info) else [_line(given) for given in self.answers]
+        by_target = (
+            one_route.lines(self.alone) if missing_routes(frames.info) else [_line(given) for given in self.answers]
+        )
         further = [
             Line(overall_sentence(other, question), other.challenger)
             for other in pooled_further(self._study)
             if without_method(other.challenger) in {*COMPARED, *frames.info.challengers} - {PRUNE}
         ]
         levels = [Line(text, "level") for text in level_sentences(frames.delivered, frames.num_classes)]
-        return [*standing, *by_target, *self.pays_lines, *further, *control_lines(frames), *levels]
+        changed = [Line(text, "changed") for text in changes_sentences(question.growth, question.extensions)]
+        controls = control_lines(controls_beside(frames), frames.unit)
+        return [*standing, *by_target, *self.pays_lines, *further, *controls, *levels, *changed]
 
     @property
     def sentences(self) -> list[str]:

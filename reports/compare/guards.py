@@ -22,6 +22,8 @@ MOST_SPREAD = 0.04
 MOST_BELOW_CONTROL = 0.03
 """How far the common accuracy may be below the mean of the cheapest control."""
 NEAR_CHANCE = 0.05
+ROUNDING = 1e-9
+"""A limit counts as kept by an accuracy that misses it by no more: 0.85 - 0.80 is 0.05, but not in binary."""
 
 
 class Obstacle(StrEnum):
@@ -75,18 +77,18 @@ def guard(
         return Guarded(Obstacle.NOT_REACHED, int(np.argmax(shares)), 0, LEAST_REACHED)
     known = [of_one[~np.isnan(of_one)] for of_one in finals]
     apart = float(np.median(known[0]) - np.median(known[1]))
-    if abs(apart) > MOST_APART and not may_be_apart:
+    if abs(apart) > MOST_APART + ROUNDING and not may_be_apart:
         return Guarded(Obstacle.APART, None, apart, MOST_APART)
-    if num_classes is not None and level < chance_limit(num_classes):
+    if num_classes is not None and level < chance_limit(num_classes) - ROUNDING:
         return Guarded(Obstacle.CHANCE, None, level, chance_limit(num_classes))
     for place, count in enumerate(num_reached):
         if count < min(LEAST_REACHED, len(finals[place])):
             return Guarded(Obstacle.NOT_REACHED, place, count, LEAST_REACHED)
     for place, of_one in enumerate(known):
         spread, limit = float(np.ptp(of_one)), most_spread(len(of_one))
-        if spread > limit:
+        if spread > limit + ROUNDING:
             return Guarded(Obstacle.SPREAD, place, spread, limit)
-    if control is not None and level < control - MOST_BELOW_CONTROL:
+    if control is not None and level < control - MOST_BELOW_CONTROL - ROUNDING:
         return Guarded(Obstacle.BELOW_CONTROL, None, level, control - MOST_BELOW_CONTROL)
     return None
 

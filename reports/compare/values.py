@@ -137,6 +137,13 @@ class PooledCosts:
     by_more: bool = False
     settling_n: int | None = None
     instead: tuple[str, ...] = ()
+    num_done: int = 0
+    """Replicates in which both contenders are done, at the target that has the fewest."""
+
+    @property
+    def n(self) -> int:
+        """How many replicates it rests on: those of the ratio or, if costs are not compared, those that are done."""
+        return self.cost_ratio.n or self.num_done
 
 
 @dataclass(frozen=True)

@@ -129,6 +129,7 @@ class _Judgement:
                 decision.by_more,
                 _settling(Judged(one.ratio, one.guarded, decision)),
                 tuple(common),
+                min(self._num_done(target, label) for target in self.judged[label]),
             )
         return found
 
@@ -188,9 +189,13 @@ class _Judgement:
 
     def _meet(self, target: int, label: str) -> bool:
         """Whether the base and another contender are both done in some replicate."""
+        return self._num_done(target, label) > 0
+
+    def _num_done(self, target: int, label: str) -> int:
+        """The number of replicates in which the base and another contender are both done."""
         found = [self.efforts[target].get(name) for name in (self.base, label)]
         done = [~np.isnan(effort.spent) for effort in found if effort is not None]
-        return len(done) == 2 and bool((done[0] & done[1]).any())
+        return int((done[0] & done[1]).sum()) if len(done) == 2 else 0
 
     def _judge_headline(self, targets: Sequence[int]) -> list[Judged]:
         pairs = [(self.efforts[target][self.base], self.efforts[target][self.challenger]) for target in targets]
@@ -296,7 +301,7 @@ def _settling(found: Judged) -> int | None:
 
 
 def _cheapest_of_all(found: Cheapest, base: str) -> CheapestOfAll:
-    saving = Estimate(1.0, None, None, None, 0)
+    saving = Estimate(1.0 if found.label == base else None, None, None, None, 0)
     if base in found.ratios:
         saving = ratio_estimate(found.ratios[base], found.decisions[base])
     not_beaten = tuple(label for label, one in found.decisions.items() if one.verdict is not Verdict.BASE)

@@ -85,7 +85,7 @@ def _division(key: str) -> Callable[[CostReport], list[str]]:
 def _labels(report: CostReport) -> list[str]:
     found = [p for p in report.partitions if p.key.startswith("label:")]
     if not found:
-        return wrapped("by label: no session has labels; set labels: {team: …} in the config")
+        return wrapped("by label: no session has labels besides owner; set labels: {team: …} in the config")
     return "\n\n".join(
         "\n".join(_table_of(report, p, f"label {p.key.removeprefix('label:')}")) for p in found
     ).splitlines()

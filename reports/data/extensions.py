@@ -96,6 +96,17 @@ def num_looks(history: History) -> int:
     return len({e.t for e in history.extensions if e.key == "replicates" and e.networks_before})
 
 
+CHOICES = ("verdict", "parent.declared_cost", "resources.equivalent")
+"""Keys of the config that decide what a verdict is about or what it charges, but change no job."""
+
+
+def choices_after_results(extensions: Sequence[Extension]) -> tuple[Extension, ...]:
+    """Changes of such keys when networks had been delivered, so that results could have been seen."""
+    return tuple(
+        e for e in extensions if e.networks_before and any(f"{e.key}.".startswith(f"{key}.") for key in CHOICES)
+    )
+
+
 def growth_of(history: History, info: StudyFacts) -> Growth | None:
     """By what the study grew beyond its first plan; None if it is as it was planned."""
     planned = history.planned or Planned()

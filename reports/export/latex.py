@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 ESCAPES = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
     "×": r"$\times$", "÷": r"$\div$", "±": r"$\pm$", "−": r"$-$", "–": r"--", "≤": r"$\leq$", "’": "'", "“": "``", "”": "''",
     "…": r"\dots{}", "\u00a0": "~",
 }  # fmt: skip
@@ -65,9 +65,9 @@ def _wrapped(text: str, letters: int) -> list[str]:
 def _cell(lines: Sequence[str], place: str) -> str:
     """A cell of one line, or of several in a ``makecell`` at ``place``: ``tl`` is top left, ``br`` bottom right.
 
-    A bracket at the beginning would be read as the length of the line break before it.
+    A bracket or star at the beginning would be read as part of the line break before it.
     """
-    texts = [f"{{[}}{text[1:]}" if text.startswith("[") else text for text in map(escaped, lines)]
+    texts = [f"{{{text[0]}}}{text[1:]}" if text.startswith(("[", "*")) else text for text in map(escaped, lines)]
     if len(texts) == 1:
         return texts[0]
     inside = r" \\ ".join(texts)

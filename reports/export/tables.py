@@ -17,6 +17,7 @@ from accounting.ledger.uncollected import return_memory
 from accounting.words.names import PRUNE
 from reports.answers.refusal_text import reason_text
 from reports.answers.values import Answer, Comparison, Refused, status_of
+from reports.answers.verdict_words import guard_text
 from reports.compare.verdict import cheaper_route
 from reports.data import tables as ledger_frames
 from reports.data.frames import Frames
@@ -129,7 +130,7 @@ def verdict_table(answers: Iterable[Answer]) -> pd.DataFrame:
         if isinstance(given, Refused):
             rows.append({**start, "reason": reason_text(given), "policy": None, "verdict": None})
         else:
-            rows += [{**start, "reason": None, **row} for row in _cost_rows(given.headline, given.headline.challenger)]
+            rows += [{**start, **row} for row in _cost_rows(given.headline, given, given.headline.challenger)]
     return pd.DataFrame(rows)
 
 
@@ -140,20 +141,28 @@ def further_table(answers: Iterable[Answer]) -> pd.DataFrame:
             {"route": compared.challenger, "target": given.question.target, **row}
             for given in answers
             for compared in given.further
-            for row in _cost_rows(compared, "route")
+            for row in _cost_rows(compared, given, "route")
         ]
     )
 
 
-def _cost_rows(compared: Comparison, name: str) -> list[dict[str, Cell]]:
+def _cost_rows(compared: Comparison, given: Answer, name: str) -> list[dict[str, Cell]]:
     """One row per charge policy; ``name`` is the challenger's name in the columns."""
     rows: list[dict[str, Cell]] = []
     for policy, costs in compared.by_policy.items():
-        row: dict[str, Cell] = {"policy": policy, "verdict": cheaper_route(costs.verdict, costs.challenger)}
+        row: dict[str, Cell] = {
+            "reason": None if costs.guarded is None else guard_text(costs.guarded, costs.challenger),
+            "policy": policy,
+            "verdict": cheaper_route(costs.verdict, costs.challenger),
+            "provisional": compared.n < given.question.replicates,
+            "neither": ", ".join(one.label for one in costs.instead) or None,
+        }
         row |= {"common_val_top1": costs.level, "interval_alpha": costs.alpha}
         row |= costs.cost_ratio.columns("cost_ratio") | costs.total_cost_ratio.columns("total_cost_ratio")
         for column, route in ((name, costs.challenger), (PRUNE, PRUNE)):
             row[f"{column}_to_equal_quality_h"] = costs.to_quality[route].value
             row[f"{column}_total_h"] = costs.total[route].value
+            row[f"{column}_replicates_reached"] = costs.num_reached[route]
+            row[f"{column}_replicates_entered"] = costs.num_entered[route]
         rows.append(row | compared.difference.columns(f"test_top1_prune_minus_{name}"))
     return rows

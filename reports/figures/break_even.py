@@ -27,6 +27,8 @@ MULTIPLES = (0.0, *np.geomspace(0.05, 20.0, 27).tolist())
 SERVED = tuple(np.geomspace(1.0, 100.0, 15).tolist())
 FREE_AT = 0.04
 """Position of a price of 0 on the logarithmic axis."""
+AXIS = {PRICE: (FREE_AT / 1.15, max(MULTIPLES)), TARGETS: (1.0, max(SERVED))}
+"""The ends of the axis, by what is varied."""
 COLUMNS = [
     "target", "label", "route", "is_headline", "varied", "value", "ratio", "ratio_low", "ratio_high", "break_even",
     "break_even_low", "break_even_high", "parent_h", "n", "unit",
@@ -75,7 +77,7 @@ def caption(data: pd.DataFrame) -> str:
         f"parent’s price another multiple of the {parent} {unit_of(data)} that it is charged with. Right: were as many "
         "targets, all like this one, to share what serves all of them. Band: the headline’s interval, at the level of its "
         "verdict. The diamond on the line at 1 is where the headline breaks even; outside of its bar one of the two is "
-        "shown to be cheaper."
+        "shown to be cheaper (without a bar: nowhere)."
     )
 
 
@@ -107,11 +109,11 @@ def draw(data: pd.DataFrame, figure: Figure) -> None:
             if varied == PRICE:
                 panel.set_xticks([FREE_AT, 0.1, 0.3, 1, 3, 10], ["free", "0.1", "0.3", "1", "3", "10"])
                 panel.minorticks_off()
-                panel.set_xlim(FREE_AT / 1.15, max(MULTIPLES))
+                panel.set_xlim(*AXIS[PRICE])
                 panel.axvline(1.0, color=INK, linewidth=0.9, linestyle=(0, (1, 2)))
                 panel.set_ylabel(f"cost / cost of {label_text(PRUNE)}")
             else:
-                panel.set_xlim(1, max(SERVED))
+                panel.set_xlim(*AXIS[TARGETS])
                 plain_log_ticks(panel, "x", 40)
     panels[-1][0].set_xlabel("parent’s price / what it is charged with")
     panels[-1][1].set_xlabel("targets that share what is common")
@@ -128,9 +130,13 @@ def _draw_contender(panel: Axes, rows: pd.DataFrame, label: str, route: str, var
         panel.fill_between(x, rows["ratio_low"], rows["ratio_high"], color=style["color"], alpha=0.16, linewidth=0)
         even = rows.iloc[0]
         if not math.isnan(even["break_even"]):
-            ends = [even[f"break_even{end}"] for end in ("_low", "_high")]
-            if not any(map(math.isnan, ends)):
-                panel.hlines(1.0, *ends, color=style["color"], linewidth=4, alpha=0.6)
+            ends = [float(even[f"break_even{end}"]) for end in ("_low", "_high")]
+            if not all(map(math.isnan, ends)):  # shown on one side only, it goes to the end of the axis on the other
+                low, high = AXIS[varied]
+                left = low if math.isnan(ends[0]) else max(ends[0], low)
+                panel.hlines(
+                    1.0, left, high if math.isnan(ends[1]) else ends[1], color=style["color"], linewidth=4, alpha=0.6
+                )
             panel.plot(
                 even["break_even"], 1.0, "D", color=style["color"], markeredgecolor="#ffffff", markersize=7, zorder=4
             )

@@ -72,7 +72,7 @@ def compared_items(study: JudgedStudy, measured: Sequence[Measured]) -> dict[Ite
         Item.CONTENDERS: ", ".join(dict.fromkeys(map(label_text, _contenders(study)))),
         Item.EPOCHS: "; ".join(_epochs(frames)),
         Item.REPLICATES: _replicates(frames, measured),
-        Item.COST: f"allocated {unit_text(frames.unit)}, {POLICY_TEXT[HEADLINE_POLICY]}",
+        Item.COST: f"allocated {unit_text(frames.unit)}, {POLICY_TEXT[HEADLINE_POLICY]}{_at_declared(frames)}",
     }
     return {item: text for item, text in said.items() if text}
 
@@ -116,6 +116,12 @@ def _start(parent: Mapping[str, object]) -> str:
     if parent.get("checkpoint"):
         return f"from the checkpoint {parent['checkpoint']}{free}"
     return f"from published weights{free}" if parent.get("pretrained") else ""
+
+
+def _at_declared(frames: Frames) -> str:
+    """That the parent is charged at a declared cost; empty if it is not."""
+    declared = frames.info.declared_parent
+    return "" if declared is None else f"; the parent at its declared cost, which was not measured: {declared.text}"
 
 
 def _targets(frames: Frames) -> str:

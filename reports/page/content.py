@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from accounting.cost.shares import POLICIES
@@ -12,15 +12,14 @@ from accounting.words.json_values import Fields, changed_text
 from accounting.words.names import PRUNE, is_method, label_rank, label_text, unit_text
 from accounting.words.quantities import macs_short, macs_text
 from accounting.words.task import task
-from reports.answers import no_verdict as one_route
-from reports.answers.no_verdict import missing_routes
-from reports.answers.pays_text import at_target, break_even_sentences
+from reports.answers.pays_text import at_target, break_even_sentences, declared_sentence
 from reports.answers.refusal_text import unjudged_text
 from reports.answers.text import accuracy_sentence
 from reports.answers.values import Measured
 from reports.answers.whole import WholeAnswer
 from reports.data.frames import Frames
 from reports.data.networks import Network
+from reports.measure.kinds import missing_routes
 from reports.page.compared import compared_table
 from reports.page.ledger_content import audit_lines, balance_table, totals_table, work_line
 from reports.page.marks import mark_of
@@ -31,7 +30,7 @@ from reports.page.provenance import provenance
 from reports.page.section import Captioned, Section
 from reports.page.verdict_content import contender_table, how_to_read, parts_table, policy_table
 from reports.sentences.caveats import caveat_sentences
-from reports.sentences.growth import growth_sentence
+from reports.sentences.growth import changes_sentences
 from reports.sentences.levels import level_sentences, with_level
 from reports.sentences.standing import standing_sentences
 from reports.sentences.undelivered import undelivered_sentence
@@ -57,6 +56,8 @@ REHEARSED, COMPARED, VERDICT, NETWORKS, COUNTED = (
     "What the rehearsal changed", "What was compared", "Verdict", "Delivered networks", "How cost was counted",
 )  # fmt: skip
 
+LEDGER_ALONE = "The parent's declared cost is in no figure here: these are the ledger's own."
+
 
 @dataclass(frozen=True)
 class PageContent:
@@ -77,14 +78,18 @@ def page_content(whole: WholeAnswer, figures: Mapping[str, Rendered], left_out: 
     measured = [given for given in answers if isinstance(given, Measured)]
     rehearsal = "" if frames.info.rehearsal is None else REHEARSAL.capitalize()
     undelivered = [undelivered_sentence(left, frames.unit) for left in frames.undelivered]
-    growth = answers[0].question.growth
-    grown = [] if growth is None else [growth_sentence(growth)]
+    grown = changes_sentences(answers[0].question.growth, answers[0].question.extensions)
     standing = standing_sentences(frames.audit.standing)
-    state = [text for text in (rehearsal, *standing, _state(frames, measured), *undelivered, *grown) if text]
+    state = [text for text in (rehearsal, *standing, _state(whole, measured), *undelivered, *grown) if text]
     placed = {
         title: Section(task().fill(title), [figures[name] for name in names if name in figures])
         for title, names in PLACES.items()
     }
+    declared = frames.info.declared_parent
+    if declared is not None:
+        placed[REACH] = replace(placed[REACH], lines=[declared_sentence(declared)])
+        for title in (SPENT, PER_HOUR):
+            placed[title] = replace(placed[title], lines=[LEDGER_ALONE])
     changes = [changed_text(change) for change in frames.info.rehearsal or ()]
     sections = [
         Section(REHEARSED, lines=changes),
@@ -126,7 +131,11 @@ def _verdict(whole: WholeAnswer, measured: Sequence[Measured]) -> Section:
             else "No target has networks from both routes yet, so there is no verdict."
         )
         return Section(VERDICT, lines=whole.sentences, warnings=[reason])
-    caption = "Each contender at each target, all work charged, the cheapest first; ratios above 1: pruning is cheaper."
+    at_declared = "" if frames.info.declared_parent is None else " (the parent at its declared cost)"
+    caption = (
+        f"Each contender at each target, all work charged{at_declared}, the cheapest first; ratios above 1: pruning is "
+        "cheaper."
+    )
     by_policy = Captioned(
         policy_table(measured, frames.unit),
         "The same under each charge policy, with what everything cost in the end. Ratios are geometric means.",
@@ -178,7 +187,8 @@ def _networks(frames: Frames) -> Section:
         "networks is in the cost of each, so costs do not add up. Each network is in "
         "models/<target>/<network>/<replicate> of the study."
     )
-    return Section(NETWORKS, tables=[Captioned(table, caption, f"Each of the {len(table.rows)} networks")])
+    lines = [] if frames.info.declared_parent is None else [LEDGER_ALONE]
+    return Section(NETWORKS, tables=[Captioned(table, caption, f"Each of the {len(table.rows)} networks")], lines=lines)
 
 
 def _counted(frames: Frames, left_out: Sequence[str]) -> Section:
@@ -195,10 +205,11 @@ def _counted(frames: Frames, left_out: Sequence[str]) -> Section:
     )
 
 
-def _state(frames: Frames, measured: Sequence[Measured]) -> str | None:
+def _state(whole: WholeAnswer, measured: Sequence[Measured]) -> str | None:
     """A line that says what is missing; None for a complete study."""
+    frames = whole.frames
     if missing_routes(frames.info):
-        few = [macs_text(target) for target in one_route.unfinished(frames)]
+        few = [macs_text(target) for target in whole.alone.unfinished]
         planned = frames.info.replicates
         return (
             f"This study is not complete: fewer networks than the {planned} planned at {', '.join(few)} MACs."

@@ -10,7 +10,7 @@ from accounting.words.quantities import macs_text
 from accounting.words.task import task
 from reports.answers.study import JudgedStudy
 from reports.answers.values import Comparison, Measured
-from reports.answers.verdict_words import interval_text, verdict_text
+from reports.answers.verdict_words import interval_text, provisional_text, verdict_text
 from reports.compare.guards import Obstacle
 from reports.compare.rule import ALPHA, TIE_FACTOR
 from reports.compare.values import CostComparison
@@ -75,7 +75,9 @@ def parts_table(measured: Sequence[Measured], unit: str) -> PageTable:
                 cells = [with_range(one) for one in each]
                 rows.append([macs_text(given.question.target), label_text(parts.label), *cells, str(parts.total.n)])
                 marks.append(mark_of(parts.label))
-    headers = ["target (MACs)", "contender", "parent’s pretraining", "other shared work", "this target’s own"]
+    is_declared = any(given.question.declared is not None for given in measured)
+    parent = "parent, as declared" if is_declared else "parent’s pretraining"
+    headers = ["target (MACs)", "contender", parent, "other shared work", "this target’s own"]
     headers += [f"{unit_text(unit)} to a*", "n"]
     return PageTable(headers, rows, text_columns=(1,), marks=marks, mark_column=1)
 
@@ -122,7 +124,8 @@ def _row(study: JudgedStudy, given: Measured, one: Comparison) -> tuple[float, s
     cost = costs.to_quality[label]
     ratio = NOT_MEASURED if costs.guarded is not None else number_over_interval(costs.cost_ratio)
     cells = [_cost(cost), ratio, _top1(study, given, label), _reached(costs, label)]
-    return _rank(cost), label, [*cells, _verdict(costs, label)]
+    few = provisional_text(one.n, given.question.replicates)
+    return _rank(cost), label, [*cells, f"{_verdict(costs, label)}{few}"]
 
 
 def _verdict(costs: CostComparison, label: str) -> str:
@@ -131,7 +134,8 @@ def _verdict(costs: CostComparison, label: str) -> str:
         return f"not reached{who} ({costs.guarded.limit:.0f} replicates are needed)"
     said = verdict_text(costs, label).removeprefix(f"{label_text(label)} is ").replace(" for which is cheaper", "")
     if costs.instead:
-        said += f": {' and '.join(label_text(one.label) for one in costs.instead)} is {task().as_good} and cheaper"
+        named = " and ".join(label_text(one.label) for one in costs.instead)
+        said += f": {named} {'is' if len(costs.instead) == 1 else 'are'} {task().as_good} and cheaper"
     return said
 
 

@@ -1,9 +1,26 @@
-"""How a study grew beyond its first plan, in a sentence."""
+"""How a study grew beyond its first plan, and what of its verdict was chosen after results had been seen, in sentences."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from accounting.words.json_values import changed_text
 from accounting.words.names import label_text
-from reports.data.extensions import Growth
+from reports.data.extensions import Extension, Growth, choices_after_results
+
+
+def changes_sentences(growth: Growth | None, extensions: Sequence[Extension]) -> list[str]:
+    """How the study grew, and which choices of its verdict were changed after results had been seen."""
+    chosen = choices_after_results(extensions)
+    grown = [] if growth is None else [growth_sentence(growth)]
+    return [*grown, *([choices_sentence(chosen)] if chosen else [])]
+
+
+def choices_sentence(chosen: Sequence[Extension]) -> str:
+    """What the verdict is about or charges was changed after results had been seen: from what to what."""
+    changes = "; ".join(changed_text({"key": one.key, "old": one.old, "new": one.new}) for one in chosen)
+    seen = _count(max(one.networks_before for one in chosen), "network")
+    return f"Changed after results were seen ({seen} delivered), without effect on any job: {changes}."
 
 
 def growth_sentence(growth: Growth) -> str:

@@ -49,6 +49,7 @@ def _study(study: Compared) -> Fields:
         "cost_ratio": study.ratio.as_dict(),
         "interval_alpha": ALPHA if pooled is None else pooled.alpha,
         "verdict": NO_ANSWER if pooled is None else cheaper_route(pooled.verdict, study.challenger),
+        "provisional": pooled is not None and pooled.n < study.answer.frames.info.replicates,
         "targets": [_row(row) for row in study.rows],
         "warnings": study.warnings,
     }
@@ -65,6 +66,8 @@ def _row(row: TargetRow) -> Fields:
         "cost_ratio": row.cost_ratio.as_dict(),
         "interval_alpha": ALPHA if costs is None else costs.alpha,
         "verdict": NO_ANSWER if costs is None else cheaper_route(costs.verdict, costs.challenger),
+        "n": row.n,
+        "provisional": costs is not None and row.n < row.given.question.replicates,
         "cheapest": row.cheapest,
         "reason": reason_text(row.given) if isinstance(row.given, Refused) else None,
     }

@@ -19,6 +19,7 @@ from reports.data.frames import Frames, load_frames
 from reports.distributions import t_quantile
 from reports.errors import NotAStudy
 from reports.page.compared import Item, compared_items, parent_text
+from reports.side_by_side.settings import settings
 from reports.side_by_side.values import (
     Agreement,
     Aspect,
@@ -102,6 +103,7 @@ def _aspects(wholes: Sequence[WholeAnswer]) -> tuple[Aspect, ...]:
         _aspect(OwnKey.PAIR, pairs),
         _aspect(OwnKey.MARGIN, [f"{100 * f.info.margin:g} % of images" for f in frames]),
         _aspect(OwnKey.COST_RULES, [rules_text(f.cost_rules) or UNKNOWN for f in frames]),
+        settings([f.document for f in frames]),
     )
 
 
@@ -167,7 +169,7 @@ def _findings(
 ) -> tuple[Finding, ...]:
     by_key = {aspect.key: aspect for aspect in aspects}
     return (
-        _hours(by_key),
+        _hours(studies, by_key),
         _qualities(by_key),
         _ratios(studies, by_key, shared_seed=len({_seed(whole) for whole in wholes}) < len(wholes)),
         Finding(Subject.VERDICTS, True, Reason.OF_ONE_STUDY),
@@ -175,10 +177,12 @@ def _findings(
     )
 
 
-def _hours(aspects: Mapping[Key, Aspect]) -> Finding:
+def _hours(studies: Sequence[Compared], aspects: Mapping[Key, Aspect]) -> Finding:
     unit, devices, rules = aspects[OwnKey.UNIT], aspects[OwnKey.DEVICES], aspects[OwnKey.COST_RULES]
     if unit.agreement is Agreement.DIFFERENT:
         return Finding(Subject.HOURS, False, Reason.OTHER_UNITS, (unit,))
+    if mixed := tuple(study.name for study in studies if study.caveats.gpu_hours):
+        return Finding(Subject.HOURS, False, Reason.MIXED_MODELS, studies=mixed)
     if devices.agreement is Agreement.DIFFERENT:
         return Finding(Subject.HOURS, False, Reason.OTHER_DEVICES, (devices,))
     if devices.agreement is Agreement.UNKNOWN:
@@ -229,7 +233,8 @@ def _ratios_apart(studies: Sequence[Compared], wholes: Sequence[WholeAnswer]) ->
     first = studies[0]
     found = []
     for study, whole in zip(studies[1:], wholes[1:], strict=True):
-        if first.ratio.value is None or study.ratio.value is None or study.challenger != first.challenger:
+        pairs = {one.study.contenders.pair for one in (wholes[0], whole)}
+        if first.ratio.value is None or study.ratio.value is None or len(pairs) > 1:
             continue
         differing = tuple(aspect.key for aspect in _differing(_aspects([wholes[0], whole])))
         if not differing and _seed(whole) == _seed(wholes[0]):

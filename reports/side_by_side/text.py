@@ -10,7 +10,8 @@ from accounting.words.quantities import macs_short, macs_text
 from accounting.words.task import task
 from reports.answers.refusal_text import reason_text
 from reports.answers.values import Refused
-from reports.answers.verdict_words import verdict_text
+from reports.answers.verdict_words import provisional_text, ratio_text, whole_verdict_text
+from reports.compare.rule import ALPHA
 from reports.page.compared import Item
 from reports.side_by_side.values import (
     Agreement,
@@ -24,13 +25,13 @@ from reports.side_by_side.values import (
     Subject,
     TargetRow,
 )
-from reports.statistics import Estimate
 from reports.words.wording import NOT_MEASURED, number, number_estimate, percent, percent_interval
 
 AGREEMENT_TEXT = {Agreement.SAME: "same", Agreement.DIFFERENT: "different", Agreement.UNKNOWN: "not known"}
 WHY = {
     Reason.OTHER_UNITS: "they are in {distinct}, and no rate converts them",
     Reason.OTHER_DEVICES: "an hour of one device is not an hour of another: {against}",
+    Reason.MIXED_MODELS: "hours on GPUs of several models, without a declared rate, are added up in {studies}",
     Reason.DEVICES_UNKNOWN: "some ledger does not say which devices it held",
     Reason.OTHER_COST_RULES: "they are counted by cost rules {each}, of which version 1 has exports in them",
     Reason.SAME_HOURS: "all are {first_of_each}",
@@ -39,8 +40,8 @@ WHY = {
     Reason.SAME_DATA: "all are of the same images, by the fingerprint of the data",
     Reason.NO_RATIO: "there is none of {studies}",
     Reason.OTHER_PAIRS: "they are of other pairs: {against}",
-    Reason.TRAINED_AGAIN: "the studies agree in all that is on record, and some in their seed: those trained the same "
-    "networks again, so that they add no evidence; give each repeat its own seed",
+    Reason.TRAINED_AGAIN: "the studies agree in all that is on record, and some in their seed, which trains the same "
+    "networks again, but for code and machine, so they are not independent; give each repeat its own seed",
     Reason.REPEATS: "the studies agree in all that is on record, so they repeat each other",
     Reason.EACH_WITHIN_ONE: "each is within one study, on its own devices; the studies differ in {aspects}: {cause}",
     Reason.OF_ONE_STUDY: "each is of one study, on its own data and devices, and all are drawn by verdict rules "
@@ -56,6 +57,7 @@ TITLES = {
     OwnKey.PAIR: "Headline",
     OwnKey.MARGIN: "a* below the lower median",
     OwnKey.COST_RULES: "Cost rules",
+    OwnKey.SETTINGS: "Other settings",
 }
 """What aspects are called, apart from the number of classes, which the task names."""
 ROW_HEADERS = (
@@ -130,9 +132,9 @@ def ratio_line(apart: RatioApart) -> str:
     """How a study's cost ratio compares with the first study's."""
     factor = apart.factor
     if factor.low is None or factor.high is None:
-        evidence, said = "no interval", "a difference is not shown"
+        evidence, said = f"n = {factor.n}, no interval", "a difference is not shown"
     else:
-        evidence = f"95 % interval {number(factor.low)} to {number(factor.high)}, Welch"
+        evidence = f"95 % interval {number(factor.low)} to {number(factor.high)}, Welch, n = {factor.n}"
         said = "a difference is not shown" if factor.low <= 1 <= factor.high else "they differ"
     return f"the cost ratio of {apart.study} is {number(factor.value)}× that of {apart.first} ({evidence}): {said}"
 
@@ -142,11 +144,11 @@ def row_line(row: TargetRow, challenger: str) -> str:
     found = row.comparison
     if found is None:
         return f"at {target_text(row)}: {_verdict(row)}"
-    costs = ", ".join(f"{label_text(label)} {number(cost.value)}" for label, cost in row.costs.items())
-    ratio = "" if row.cost_ratio.value is None else f"; {label_text(challenger)} / prune {ratio_text(row.cost_ratio)}"
+    costs = ", ".join(f"{label_text(label)} {number_estimate(cost)}" for label, cost in row.costs.items())
+    ratio = "" if row.cost_ratio.value is None else f"; {label_text(challenger)} / prune {_ratio(row)}"
     best = "" if row.cheapest is None else f"; lowest cost: {label_text(row.cheapest)}"
     unit = unit_text(row.given.question.unit)
-    return f"at {target_text(row)}, to {percent(found.level)}: {costs} {unit}{ratio}: {_verdict(row)}{best}"
+    return f"at {target_text(row)}, {unit} to {percent(found.level)}: {costs}{ratio}: {_verdict(row)}{best}"
 
 
 def target_text(row: TargetRow) -> str:
@@ -164,7 +166,7 @@ def row_cells(row: TargetRow, challenger: str) -> tuple[str, ...]:
         macs_short(row.given.question.target),
         NOT_MEASURED if row.share is None else f"{100 * row.share:.0f} %",
         percent(None if row.comparison is None else row.comparison.level),
-        NOT_MEASURED if row.cost_ratio.value is None else ratio_text(row.cost_ratio),
+        NOT_MEASURED if row.cost_ratio.value is None else _ratio(row),
         *costs,
         tested or NOT_MEASURED,
         NOT_MEASURED if row.cheapest is None else label_text(row.cheapest),
@@ -175,13 +177,14 @@ def row_cells(row: TargetRow, challenger: str) -> tuple[str, ...]:
 def _verdict(row: TargetRow) -> str:
     """The verdict in words, or that there is no answer, and why."""
     if row.comparison is not None:
-        return verdict_text(row.comparison, row.comparison.challenger)
+        few = provisional_text(row.n, row.given.question.replicates)
+        return f"{whole_verdict_text(row.comparison, row.comparison.challenger)}{few}"
     return f"no answer: {reason_text(row.given)}" if isinstance(row.given, Refused) else "no answer"
 
 
-def ratio_text(ratio: Estimate) -> str:
-    """A ratio with its interval and n."""
-    return number_estimate(ratio)
+def _ratio(row: TargetRow) -> str:
+    """The cost ratio with the interval from which the verdict was read."""
+    return ratio_text(row.cost_ratio, ALPHA if row.comparison is None else row.comparison.alpha)
 
 
 def _aspects(aspects: Sequence[Aspect], agreement: Agreement, found: SideBySide) -> list[str]:

@@ -36,6 +36,7 @@ class OwnKey(StrEnum):
     PAIR = "pair"
     MARGIN = "margin"
     COST_RULES = "cost_rules"
+    SETTINGS = "settings"
 
 
 Key: TypeAlias = Item | OwnKey
@@ -65,6 +66,8 @@ class Reason(StrEnum):
 
     OTHER_UNITS = "other_units"
     OTHER_DEVICES = "other_devices"
+    MIXED_MODELS = "mixed_models"
+    """``studies`` held GPUs of several models without a declared rate."""
     DEVICES_UNKNOWN = "devices_unknown"
     OTHER_COST_RULES = "other_cost_rules"
     SAME_HOURS = "same_hours"
@@ -118,6 +121,11 @@ class TargetRow:
     def comparison(self) -> CostComparison | None:
         """The comparison of the pair; None without an answer."""
         return self.given.headline.headline if isinstance(self.given, Measured) else None
+
+    @property
+    def n(self) -> int:
+        """The number of replicates in which both contenders of the pair are done."""
+        return self.given.headline.n if isinstance(self.given, Measured) else 0
 
     @property
     def costs(self) -> dict[str, Estimate]:

@@ -29,7 +29,22 @@ def test_amounts_of_device_time(text, hours, unit):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "1200", "GPU-hours", "1200 hours", "-1 GPU-hours", "1e9999 GPU-hours", "9" * 50, "1 TPU-hour"]
+    "text",
+    [
+        "",
+        "1200",
+        "GPU-hours",
+        "1200 hours",
+        "-1 GPU-hours",
+        "1e9999 GPU-hours",
+        "9" * 50,
+        "1 TPU-hour",
+        "1,5 GPU-hours",
+        "0,25 GPU-hours",
+        "12,00 GPU-hours",
+        ",5 GPU-hours",
+        "0,034 GPU-hours",
+    ],
 )
 def test_what_is_no_amount_of_device_time(text):
     with pytest.raises(ValueError, match="is not a cost in devices × time"):

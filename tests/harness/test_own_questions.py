@@ -25,8 +25,10 @@ def one_line(err):
         ),
         (["--parent-price", "1200 GPU-hours"], "this study's costs are in CPU core-hours"),
         (["--parent-price", "-3 GPU-hours"], "is not a cost in devices × time"),
-        (["--targets-served", "0"], "--targets-served 0: a whole number of at least 1 is expected"),
+        (["--targets-served", "0"], "--targets-served 0: a whole number from 1 to 1,000,000 is expected"),
         (["--budget", "1 core-hour", "--top1", "0.5"], "--budget goes with --macs alone"),
+        (["--targets-served", "1" + 400 * "0"], "a whole number from 1 to 1,000,000 is expected"),
+        (["--parent-price", "1,5 core-hours"], "write an amount with its unit, with a point for decimals, as 1200"),
     ],
 )
 def test_what_cannot_be_asked(words, said, command, tiny_study):
@@ -64,11 +66,39 @@ def test_a_target_that_was_not_measured_says_what_it_would_cost(command, tiny_st
     assert "CPU core-hours more (" in err
 
 
+def test_programs_are_told_that_price_too(command, tiny_study):
+    code, out, _ = command("answer", tiny_study, "--macs", "0.3M", "--json")
+    told = json.loads(out)
+    assert (code, told["status"], told["config_change"]) == (2, "refused", "targets: [0.3M, 0.4M, 0.6M]")
+    assert told["plan"].startswith("by `plan`, that takes ")
+    assert json.loads(command("answer", tiny_study, "--macs", "0.4M", "--json")[1])["plan"] is None
+
+
 def test_a_target_that_no_network_can_have_says_why_it_has_no_price(command, tiny_study):
     code, _, err = command("answer", tiny_study, "--macs", "0.05M")
     assert code == 2
     said = "to measure it: targets: [50k, 0.4M, 0.6M]; `plan` refuses that change: targets: target of 50k MACs: "
     assert said in one_line(err)
+
+
+def test_a_change_that_the_user_must_complete_is_not_planned(command, tiny_study):
+    code, _, err = command("answer", tiny_study, "--macs", "5M")
+    said = one_line(err)
+    assert code == 2
+    assert "a larger parent can, in another study (run with --out); to measure it: parent: {...}" in said
+    assert said.endswith("; `prune-or-search plan` with that change says what it costs\n")
+
+
+def test_targets_in_place_of_latencies_are_planned(command, tiny_study, tmp_path):
+    folder = shutil.copytree(tiny_study, tmp_path / "by_latency")
+    path = folder / "study.yaml"
+    path.write_text(f"target: {{latency_ms: [3.0, 2.0]}}\n{path.read_text()}")
+    code, _, err = command("answer", folder, "--macs", "0.3M")
+    said = one_line(err)
+    assert code == 2
+    assert "the study's targets are latencies, which came to 0.4M, 0.6M MACs" in said
+    assert "# instead of target, in another study (--out); by `plan`, that takes" in said
+    assert "CPU core-hours in another study (" in said
 
 
 def test_nothing_that_a_study_names_is_executed_to_say_what_a_change_costs(command, tiny_study, tmp_path):

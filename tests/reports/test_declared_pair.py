@@ -16,6 +16,7 @@ from reports.answers.study import judged
 from reports.answers.values import Refused
 from reports.answers.whole import WholeAnswer
 from reports.data.frames import Frames, load_frames
+from reports.measure.kinds import alone, controls_beside
 from reports.page.compared import compared_table
 
 
@@ -68,12 +69,13 @@ class TestSaid:
         assert "search" in lines and "supernet" not in lines["search"].partition(";")[0]
 
     def test_the_control_is_beside_the_pair(self, tmp_path):
-        (small, _) = control_lines(declared(build_study(tmp_path, more={"supernet": supernet_replicate})))
+        frames = declared(build_study(tmp_path, more={"supernet": supernet_replicate}))
+        (small, _) = control_lines(controls_beside(frames), frames.unit)
         assert "; prune − control " in small.sentence and "; supernet − control " in small.sentence
         assert "search" not in small.sentence
 
     def test_without_the_challenger_the_page_begins_with_pruning(self, tmp_path):
-        said = headline(declared(build_study(tmp_path)))
+        said = headline(alone(declared(build_study(tmp_path))))
         assert said.startswith("On fashion_mnist_mini, test top-1 by pruning ")
         assert said.endswith("since the study has no supernet route.")
 

@@ -5,6 +5,8 @@ import json
 import pytest
 
 from accounting.ledger.store import LedgerWriter, read_ledger
+from reports.answers.refusal_text import unjudged_headline, unjudged_short
+from reports.answers.refusals import MixedModels
 from reports.answers.whole import WholeAnswer
 from reports.data.frames import load_frames
 from reports.page.build import build_report
@@ -42,6 +44,18 @@ def test_no_verdict_is_drawn(mixed):
     assert all("hours of one are not those of another" in each["reason"] for each in found["answers"])
     assert found["further_routes"] == {}
     assert found["break_even"] is None
+
+
+def test_its_headline_is_short_however_long_the_models_names(mixed):
+    whole = WholeAnswer(load_frames(mixed))
+    count = len(whole.frames.delivered)
+    assert whole.short == (
+        f"Not comparable: GPUs of 2 models were held, and hours of one are not those of another; {count} networks were "
+        "delivered."
+    )
+    assert len(whole.short.split()) <= 25
+    assert unjudged_headline(MixedModels({"A": 1.0, "B": 1.0}), 1).endswith("; 1 network was delivered.")
+    assert len(unjudged_short(MixedModels({"A": 1.0}), 1).split()) <= 25
 
 
 def test_every_reader_is_told(mixed):

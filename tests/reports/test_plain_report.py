@@ -29,6 +29,7 @@ def test_latex_obeys_no_word():
         r"50 \% \& more\_of \$x\textasciicircum{}2\$ \{a\}\textbackslash{}b \#1 \textasciitilde{}"
     )
     assert latex("2.0\n(1.0 to 3.0)") == "2.0 (1.0 to 3.0)"
+    assert latex("a|b <c>") == r"a\textbar{}b \textless{}c\textgreater{}"
 
 
 def test_a_latex_table_by_hand():
@@ -55,6 +56,8 @@ def test_a_text_of_latex_starts_no_option_in_a_broken_cell():
     """LaTeX would read an opening bracket after a line break as the length of that break."""
     text = latex_table(["x", "y"], [["1\n[0, 2]", "a [b"]], (), "c", "t")
     assert r"\makecell[tr]{1 \\ {[}0, 2]} & a [b \\" in text
+    text = latex_table(["x", "y"], [["1\n*", "*a"]], (), "c", "t")
+    assert r"\makecell[tr]{1 \\ {*}} & {*}a \\" in text
 
 
 def test_markdown_obeys_no_word():

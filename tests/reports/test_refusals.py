@@ -133,6 +133,7 @@ def test_the_only_line_of_a_study_that_is_not_judged():
     assert unjudged_headline(Rehearsal(4), 6) == (
         "Rehearsal: not a measurement; 6 networks were delivered, and 4 keys of the config were cut."
     )
+    assert unjudged_headline(Rehearsal(1), 1).endswith("; 1 network was delivered, and 1 key of the config was cut.")
     assert unjudged_headline(MODELS, 6) == (
         "Not comparable: GPUs of 2 models were held: A100 (2 h) and H100 (1 h), and hours of one are not those of "
         "another; 6 networks were delivered."

@@ -81,7 +81,7 @@ def test_interpolated(full_study):
     supernet = given["further_routes"]["supernet"]
     assert supernet["policies"]["full"]["total_cost"]["supernet"]["value"] == pytest.approx(0.81)
     assert supernet["policies"]["full"]["verdict"] == "supernet"
-    assert "interpolated, nothing was trained" in supernet["sentence"]
+    assert "nothing was trained at this target" in supernet["sentence"]
 
 
 def test_without_a_search_the_further_routes_are_still_compared(make_full_study):

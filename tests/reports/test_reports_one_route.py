@@ -9,10 +9,12 @@ import yaml
 from full_study import DENSE
 
 from accounting.words.names import label_text
-from reports.answers.no_verdict import headline, lines, missing_routes
+from reports.answers.no_verdict import headline, lines, short_headline
 from reports.data.frames import load_frames
 from reports.figures import anytime
+from reports.measure.kinds import Alone, KindAt, alone, missing_routes
 from reports.page.build import build_report, told_sentences
+from reports.statistics import NOTHING
 
 pytestmark = pytest.mark.usefixtures("sketched")
 PRUNE_ALONE = ("search", "supernet", "search_then_prune", "scratch")
@@ -28,12 +30,12 @@ def test_pruning_alone(make_full_study):
     assert missing_routes(frames.info) == ["search"]
     tested = [n.test_top1 for n in frames.delivered if (n.label, n.target) == ("prune", 500_000)]
     mean = 100 * sum(tested) / 3
-    sentence = headline(frames)
+    sentence = headline(alone(frames))
     assert sentence.startswith(f"On fashion_mnist_mini, test top-1 by pruning (95 % interval): {mean:.1f} % (")
     assert "n = 3) at 0.5M MACs" in sentence
     assert f"the dense parent: {100 * (DENSE - 0.01):.1f} %" in sentence
     assert sentence.endswith("there is no cost ratio in CPU core-hours, since the study has no search route.")
-    small, large = lines(frames)
+    small, large = lines(alone(frames))
     assert small.sentence.startswith("At 0.5M MACs, prune: test top-1 ")
     assert large.sentence.startswith("At 0.8M MACs, prune: ")
     # five methods cost 1.14 h per target, the parent 3.4 h (tests/reports/full_study.py)
@@ -63,7 +65,7 @@ def test_its_page(make_full_study):
     assert "The study has no search route, so there is no verdict." in page
     assert "no answer" not in page
     content = json.loads((folder / "report" / "answer.json").read_text())
-    assert content["sentence"] == headline(load_frames(folder))
+    assert content["sentence"] == headline(alone(load_frames(folder)))
     assert content["verdict"] == "insufficient_evidence"
 
 
@@ -77,15 +79,15 @@ def test_too_few_networks_are_said(make_full_study):
 
 def test_nothing_delivered_yet(make_full_study):
     frames = load_frames(make_full_study(without=PRUNE_ALONE, replicates=1, until_h=0.01))
-    assert "no network has been delivered yet (n = 0)" in headline(frames)
-    assert lines(frames) == []
+    assert "no network has been delivered yet (n = 0)" in headline(alone(frames))
+    assert lines(alone(frames)) == []
 
 
 def test_controls_alone(make_study):
     frames = load_frames(make_study(routes=("scratch",)))
     assert missing_routes(frames.info) == ["search", "prune"]
-    assert "test top-1 by small network trained directly" in headline(frames)
-    assert "no search and no prune route" in headline(frames)
+    assert "test top-1 by small network trained directly" in headline(alone(frames))
+    assert "no search and no prune route" in headline(alone(frames))
 
 
 def test_further_routes_are_still_compared(make_full_study):
@@ -125,3 +127,11 @@ def test_an_accuracy_is_a_share():
 
     estimate = mean_interval([0.05, 0.95], at_least=0.0, at_most=1.0)
     assert (estimate.low, estimate.high) == (0.0, 1.0)
+
+
+def test_a_kind_without_a_tested_network_says_so():
+    nothing = KindAt("prune", 500_000, NOTHING, dict.fromkeys(("full", "free", "amortised"), NOTHING))
+    found = Alone("data", "gpu_hours", (500_000,), ("search",), (nothing,), NOTHING, (500_000,))
+    assert "by pruning (95 % interval): not measured (n = 0) at 0.5M MACs" in headline(found)
+    assert "pruning has test top-1 not measured (n = 0) at 0.5M MACs." in short_headline(found)
+    assert lines(found)[0].sentence.startswith("At 0.5M MACs, prune: test top-1 not measured (n = 0); GPU-hours: ")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 import re
+import shutil
 
 import pytest
 import yaml
 from fake_study import build_study
 
+from accounting.ledger.store import LedgerWriter
 from reports.errors import NotReplaceable
 from reports.page.compared import Item
 from reports.side_by_side.as_json import as_json
@@ -76,7 +78,7 @@ def test_one_seed_is_no_repeat(folders, tmp_path):
     data = {"data": {"fingerprint": "a" * 64, "num_classes": 10, "num_train": 100}}
     found = side_by_side([folders[0], changed(again, name="again", facts=data)])
     assert can(found)["cost ratios"] is False
-    assert "trained the same networks again" in why(found)["cost ratios"]
+    assert "which trains the same networks again, but for code and machine" in why(found)["cost ratios"]
     assert found.ratios == ()
     other = side_by_side([folders[0], changed(again, seed=7)])
     assert can(other)["cost ratios"] is True
@@ -193,7 +195,12 @@ def test_as_text(unlike):
     assert "hours cannot be compared: they are in CPU core-hours and GPU-hours" in text
     assert "cost ratios can be compared" in text
     assert "different:" in text
-    assert "at 0.5M MACs (50 % of the parent), to 84.0 %: prune 3.57, search 1.11 CPU core-hours" in text
+    said = (
+        "at 0.5M MACs (50 % of the parent), CPU core-hours to 84.0 %: prune 3.57 (3.57 to 3.57, n = 3), search 1.11 ("
+    )
+    assert said in text
+    assert "; search / prune 0.294 (97.5 % interval, corrected 0.0" in text
+    assert re.search(r"the cost ratio of cheap is \S+× that of first \(95 % interval \S+ to \S+, Welch, n = 3\)", text)
 
 
 def test_as_json(unlike):
@@ -250,3 +257,98 @@ class TestCommand:
         assert (code, out, err.count("\n")) == (2, "", 1)
         assert "is not a study" in err
         assert not (tmp_path / "page.html").exists()
+
+
+def test_what_is_provisional_is_called_so(folders, tmp_path):
+    found = side_by_side([folders[0], build_study(tmp_path / "half", until_h=8.5)])  # two replicates of three
+    assert "(provisional: 2 of 3 replicates)" in as_text(found).rpartition("fake: ")[2]
+    first, half = as_json(found)["studies"]
+    assert (first["provisional"], half["provisional"]) == (False, True)
+    assert (half["targets"][0]["n"], half["targets"][0]["provisional"]) == (2, True)
+
+
+def test_hours_on_several_gpu_models_are_no_common_unit(folders, tmp_path, monkeypatch):
+    append = LedgerWriter.append
+
+    def with_two(self, kind, /, t=None, **fields):
+        if kind == "session_opened":
+            (entry,) = fields["capacity"]
+            fields["capacity"] = [{**entry, "name": "A100"}, {**entry, "device": "GPU-2", "name": "H100"}]
+        if kind == "attempt_started" and fields["route"] == "search":
+            fields["devices"] = {"GPU-2": 1.0}
+        append(self, kind, t=t, **fields)
+
+    monkeypatch.setattr(LedgerWriter, "append", with_two)
+    mixed = [build_study(tmp_path / name, cuda=True) for name in ("one", "two")]
+    found = side_by_side(mixed)
+    assert can(found)["hours"] is False
+    assert why(found)["hours"].startswith(
+        "hours on GPUs of several models, without a declared rate, are added up in fake"
+    )
+
+
+def test_ratios_of_other_pairs_are_not_compared_after_all(full_study, tmp_path):
+    other = shutil.copytree(full_study, tmp_path / "other")
+    changed(other, name="other", seed=1, verdict={"pair": ["prune:global_lamp", "search"]})
+    found = side_by_side([full_study, other])
+    assert can(found)["cost ratios"] is False
+    assert "they are of other pairs: " in why(found)["cost ratios"]
+    assert found.ratios == ()
+
+
+class TestSettings:
+    """Two studies of the same data, parent and targets whose recipes differ do not repeat each other."""
+
+    @pytest.fixture
+    def pair(self, folders, tmp_path):
+        """The first study, and a function that gives it again with another seed and other settings."""
+
+        def make(**changes):
+            again = changed(build_study(tmp_path / "again"), name="again", seed=7, **changes)
+            data = {"data": {"fingerprint": "a" * 64, "num_classes": 10, "num_train": 100}}
+            return side_by_side([folders[0], changed(again, facts=data)])
+
+        return make
+
+    def aspect_of(self, found):
+        (settings,) = (aspect for aspect in found.aspects if aspect.key is OwnKey.SETTINGS)
+        return settings
+
+    def test_the_same(self, pair):
+        found = pair()
+        assert self.aspect_of(found).agreement is Agreement.SAME
+        assert "repeat each other" in why(found)["cost ratios"]
+
+    def test_another_recipe(self, folders, tmp_path):
+        first, second = (
+            changed(
+                build_study(tmp_path / str(lr)), name=f"of {lr}", seed=place, recipe={"lr": lr, "epochs": 3 + place}
+            )
+            for place, lr in enumerate((0.1, 0.3))
+        )
+        found = side_by_side([first, second])
+        settings = self.aspect_of(found)
+        assert (settings.agreement, settings.values) == (Agreement.DIFFERENT, ("recipe.lr: 0.1", "recipe.lr: 0.3"))
+        assert "the studies differ in" in why(found)["cost ratios"] and "other settings" in why(found)["cost ratios"]
+        assert found.ratios[0].differs_in[-1] is OwnKey.SETTINGS
+
+    def test_what_an_older_version_did_not_write_is_not_known(self, pair):
+        found = pair(recipe={"ema_decay": 0.0})
+        settings = self.aspect_of(found)
+        assert settings.agreement is Agreement.UNKNOWN
+        assert settings.values == ("recipe.ema_decay: not on record", "recipe.ema_decay: 0.0")
+
+    def test_another_budget(self, pair):
+        settings = self.aspect_of(pair(budget={"search": "1 h"}))
+        assert (settings.agreement, settings.values) == (
+            Agreement.DIFFERENT,
+            ("budget.search: none", "budget.search: 1 h"),
+        )
+
+    def test_a_route_more_changes_nothing(self, pair):
+        routes = {"search": {}, "prune": {}, "scratch": {}, "supernet": {"lr": 1}}
+        assert self.aspect_of(pair(routes=routes)).agreement is Agreement.SAME
+
+    def test_many_are_counted(self, pair):
+        settings = self.aspect_of(pair(recipe={f"key_{n:02}": n for n in range(20)}))
+        assert settings.values[1].endswith("recipe.key_11: 11; and 8 more")

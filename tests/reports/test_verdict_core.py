@@ -235,6 +235,13 @@ class TestGuards:
         found = self.check(**given)
         assert (found.obstacle, found.place) == (obstacle, place)
 
+    def test_a_limit_that_is_met_exactly_is_kept(self):
+        """0.85 - 0.80 is a little more than 0.05 in binary."""
+        assert self.check(array(0.85, 0.85, 0.85), array(0.80, 0.80, 0.80), level=0.79) is None
+        assert self.check(challenger=array(0.85, 0.85, 0.81)) is None
+        assert self.check(control=0.87) is None
+        assert self.check(array(0.16, 0.16), array(0.16, 0.16), (2, 2), 0.16 - 0.01, num_classes=10) is None
+
     def test_one_replicate_need_not_be_two(self):
         assert self.check(array(0.85), array(0.85), (1, 1)) is None
 
