@@ -181,7 +181,7 @@ def _hours(studies: Sequence[Compared], aspects: Mapping[Key, Aspect]) -> Findin
     unit, devices, rules = aspects[OwnKey.UNIT], aspects[OwnKey.DEVICES], aspects[OwnKey.COST_RULES]
     if unit.agreement is Agreement.DIFFERENT:
         return Finding(Subject.HOURS, False, Reason.OTHER_UNITS, (unit,))
-    if mixed := tuple(study.name for study in studies if study.caveats.gpu_hours):
+    if mixed := tuple(study.name for study in studies if study.answer.frames.caveats.gpu_hours):
         return Finding(Subject.HOURS, False, Reason.MIXED_MODELS, studies=mixed)
     if devices.agreement is Agreement.DIFFERENT:
         return Finding(Subject.HOURS, False, Reason.OTHER_DEVICES, (devices,))
