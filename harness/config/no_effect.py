@@ -107,7 +107,7 @@ def _phases(study: StudyConfig) -> Iterator[Found]:
             elif key == "momentum" and phase.recipe.optimizer in WITHOUT_MOMENTUM:
                 yield useless((*phase.place, key), f"{phase.recipe.optimizer} has betas of its own")
             elif key == "head_init_scale" and phase.place[-1] == "finetune":
-                yield useless((*phase.place, key), "fine-tuning continues with the classifier that the network has")
+                yield useless((*phase.place, key), "fine-tuning continues with the last layer that the network has")
             elif key == "repeated_augmentation" and _shows_one(phase.recipe) and phase.recipe.repeated_augmentation > 1:
                 yield useless((*phase.place, key), "augment is none, so an image would be the same each time")
             elif key == "randaugment_magnitude" and phase.recipe.augment != "timm":

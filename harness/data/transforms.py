@@ -229,10 +229,18 @@ def _seen_in_turn(parts: Sequence[OpenedImages], info: DataInfo, augment: str | 
     return InTurn([_seen_through(part, info, augment) for part in parts])
 
 
+class Numbered(Protocol):
+    """What has images by number."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> object: ...
+
+
 class InTurn(torch.utils.data.Dataset[object]):
     """The images of several datasets, each numbered on from the one before."""
 
-    def __init__(self, parts: Sequence[Any]) -> None:
+    def __init__(self, parts: Sequence[Numbered]) -> None:
         self._parts = parts
 
     def __len__(self) -> int:
@@ -247,7 +255,7 @@ class InTurn(torch.utils.data.Dataset[object]):
         part, own = self._place(index)
         return str(part.path(own)) if isinstance(part, NamesImages) else f"image {index}"
 
-    def _place(self, index: int) -> tuple[Any, int]:
+    def _place(self, index: int) -> tuple[Numbered, int]:
         """The dataset that has an image, and its index there."""
         for part in self._parts:
             if index < len(part):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
 
 import timm
 import torch
@@ -19,7 +18,7 @@ _USUAL = ("classifier", "fc", "head.fc")
 def classifier_tensors(model: nn.Module) -> set[str]:
     """The names of the tensors of the network's classifier, by timm's configuration of the network."""
     prefix, network = ("network.", model.network) if isinstance(model, Supernet) else ("", model)
-    known: Any = (getattr(network, "pretrained_cfg", None) or {}).get("classifier") or _USUAL
+    known: str | Collection[str] = (getattr(network, "pretrained_cfg", None) or {}).get("classifier") or _USUAL
     classifiers = (known,) if isinstance(known, str) else tuple(known)
     return {f"{prefix}{name}" for name in network.state_dict() if name.rpartition(".")[0] in classifiers}
 

@@ -60,7 +60,7 @@ def check_trainable(config: StudyConfig, info: DataInfo, spec: NetworkSpec, macs
     if spec["builder"] == "timm":
         for section, override in _recipes(config):
             _check_rates(config, section, override, spec)
-    _check_head(config, spec)
+    _check_head(config, info, spec)
     recipe = next((r for r in (o.over(config.recipe) for _, o in _recipes(config)) if r.epochs), None)
     if recipe is None or macs > MAX_STEP_MACS:
         return
@@ -81,14 +81,16 @@ def _recipes(config: StudyConfig) -> Iterator[tuple[str, RecipeOverride]]:
             yield f"routes.{route}.{key}", override
 
 
-def _check_head(config: StudyConfig, spec: NetworkSpec) -> None:
+def _check_head(config: StudyConfig, info: DataInfo, spec: NetworkSpec) -> None:
     scaled = [
         (f"{section if override.head_init_scale is not None else 'recipe'}.head_init_scale")
         for section, override in _recipes(config)
         if override.over(config.recipe).head_init_scale is not None
     ]
     if scaled and not classifier_tensors(build_network(spec)):
-        raise InputError(f"{scaled[0]}: {_name(config.parent)} has no layer that timm calls its classifier; remove it")
+        raise InputError(
+            f"{scaled[0]}: {_name(config.parent)} has no {info.task.words.head_layer} by timm's names; remove it"
+        )
 
 
 def _check_rates(config: StudyConfig, section: str, override: RecipeOverride, spec: NetworkSpec) -> None:

@@ -26,7 +26,7 @@ MAY = {
     "nas_baseline/strategies/__init__.py": "a class of Python",
     "pruning/tried.py": "a class of Python",
     "harness/models/checkpoint_file.py": "classes of Python in a pickle",
-    "harness/models/checkpoint_fit.py": "the name of timm's last layer",
+    "harness/models/classifier.py": "the name of timm's last layer",
     "nas_baseline/supernet/elastic.py": "the name of timm's last layer",
     "pruning/layers.py": "the role of a network's last layer, as configs and ledgers have it; a type of torch",
     "reports/words/colours.py": "the role of a network's last layer",
