@@ -66,7 +66,6 @@ MEANINGS: dict[str, Meaning] = {
     "segment_duplicated": _yes("the copy is left out, so everything is counted once"),
     "segment_foreign": _yes("it is left out, so only this study is counted"),
     "compacted_damaged": _yes("the lines of which it is a copy are read instead"),
-    "segment_no_file": _yes("nothing is read from it; a segment that is missing is named besides"),
     "segment_renamed": _yes("its content is whole and counted once"),
     "index_missing": _shifts("what is there is counted; a missing segment would not be noticed"),
     "index_damaged": _shifts("what is there is counted; a missing segment would not be noticed"),

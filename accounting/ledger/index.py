@@ -81,15 +81,6 @@ class Index:
 
 def segments_in(folder: Path) -> list[Path]:
     """The segment files, sorted by name; not hidden ones, such as macOS leaves beside each file that it copies."""
-    return [path for path in _named_as_segments(folder) if path.is_file()]
-
-
-def no_files_in(folder: Path) -> list[Path]:
-    """What is named as a segment and is no file: a folder, or a link to nothing."""
-    return [path for path in _named_as_segments(folder) if not path.is_file()]
-
-
-def _named_as_segments(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*.jsonl") if not path.name.startswith("."))
 
 
@@ -176,7 +167,7 @@ def read_index(folder: Path) -> Index | None:
     """The content of the index; None if there is none. A torn last line is skipped: its writer had not begun."""
     try:
         content = (folder / NAME).read_bytes()
-    except (FileNotFoundError, IsADirectoryError):
+    except FileNotFoundError:
         return None
     index, checker = Index(), Checker()
     for number, line in enumerate(content.split(b"\n")[:-1], start=1):

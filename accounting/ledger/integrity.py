@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from accounting.ledger.findings import Finding
-from accounting.ledger.index import NAME, Index, no_files_in
+from accounting.ledger.index import NAME, Index
 from accounting.ledger.records import Kind, Record
 
 
@@ -64,7 +64,6 @@ def check(
         findings.append(finding)
         left_out.add(name)
     rest = [segment for segment in segments if segment.name not in left_out]
-    findings += _no_files(folder)
     findings += _mixed(rest)
     findings += _without_driver(rest)
     if after is None:
@@ -126,12 +125,6 @@ def _of_several_ledgers(segments: Sequence[Segment]) -> Iterator[Finding]:
         where = ", ".join(f"{name} and others like it" for name in sorted(names.values()))
         message = f"there are segments of {len(names)} studies ({where}): all are counted; move the others away"
         yield Finding("error", "studies_mixed", message)
-
-
-def _no_files(folder: Path) -> Iterator[Finding]:
-    for path in no_files_in(folder):
-        message = f"{path.name} is named as a segment and is no file: it is left out; move it away"
-        yield Finding("error", "segment_no_file", message)
 
 
 def _without_driver(segments: Sequence[Segment]) -> Iterator[Finding]:

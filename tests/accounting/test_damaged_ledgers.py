@@ -150,17 +150,6 @@ def _rewrite_index(old: bytes, new: bytes) -> Callable[[Path], None]:
     return lambda folder: _rewrite(old, new)(folder / NAME)
 
 
-def _folder_for_index(folder: Path) -> None:
-    (folder / NAME).unlink()
-    (folder / NAME).mkdir()
-
-
-def _folder_instead(folder: Path) -> None:
-    path = segment(folder, "worker-0")
-    path.unlink()
-    path.mkdir()
-
-
 def _other_index(folder: Path) -> None:
     write(folder.parent / "other", "s9", 1500, ("x",))
     shutil.copy(folder.parent / "other" / NAME, folder)
@@ -188,11 +177,6 @@ FILE_DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
         ),
         "segment_unregistered",
     ),
-    "a folder in place of a segment": (
-        lambda f: (segment(f, "worker-0").unlink(), (f / "zz.jsonl").mkdir()), "segment_no_file",
-    ),
-    "a folder under a segment's name": (_folder_instead, "segment_missing"),
-    "a link to nothing": (lambda f: (f / "zz.jsonl").symlink_to(f / "gone"), "segment_no_file"),
     "a link to a segment": (lambda f: (f / "zz.jsonl").symlink_to(segment(f, "worker-0")), "segment_duplicated"),
     "segments of another study and no index": (lambda f: (_other_study(f), (f / NAME).unlink()), "studies_mixed"),
     "another study's index": (_other_index, "segment_foreign"),
@@ -204,7 +188,6 @@ FILE_DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "a seal without a length": (_rewrite_index(b'"bytes":', b'"bytes":null,"was":'), "index_damaged"),
     "a seal with a length in words": (_rewrite_index(b'"bytes":', b'"bytes":"all","was":'), "index_damaged"),
     "a segment in numbers": (_rewrite_index(b'"segment":"', b'"segment":7,"was":"'), "index_damaged"),
-    "a folder in place of the index": (_folder_for_index, "index_missing"),
     "an empty index": (lambda f: (f / NAME).write_bytes(b""), "index_cut"),
     "the end of the index cut off": (lambda f: lines(f / NAME, lambda ls: ls[:4]), "index_cut"),
     "a garbled index": (lambda f: lines(f / NAME, lambda ls: [*ls[:3], b"\xff\xfe\n", *ls[3:]]), "index_damaged"),
