@@ -58,7 +58,7 @@ def train_network(work: Train, bench: Bench) -> JobOutcome:
 
 
 def test_rates(work: RangeTest, bench: Bench) -> JobOutcome:
-    """Find a learning rate for the job's network and return the outcome; the network is discarded."""
+    """Find a learning rate for the job's network and return the outcome; network and accuracy are discarded."""
     model, masks = bench.network(work.recipe), bench.masks()
     apply_masks(model, masks)
     num_updates = max(1, len(bench.splits.train) // work.recipe.batch_size)
@@ -66,7 +66,8 @@ def test_rates(work: RangeTest, bench: Bench) -> JobOutcome:
     recorder = Recorder()
     course = Course(losses=recorder, lr=lambda update: rate_at(update, num_updates, recipe.lr))
     with contextlib.suppress(Diverged):  # expected if the test reaches high enough rates
-        _train(model, recipe, course, masks, replace(bench, every_s=None))  # its losses are in no state
+        # Its losses are in no state, and its accuracy is of no network that counts.
+        _train(model, recipe, course, masks, replace(bench, every_s=None, epoch=lambda epoch: None))
     return {"chosen_lr": chosen_rate(recorder.losses, num_updates, recipe.lr), "epochs": 1}
 
 

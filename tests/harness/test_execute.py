@@ -13,7 +13,7 @@ from harness.config.study import DatasetConfig
 from harness.devices import Held, choose_device, cpu_device, local_capacity
 from harness.errors import InputError
 from harness.jobs.start import Checkpoint, WeightsOf
-from harness.jobs.work import Prune, PruneRule, Train
+from harness.jobs.work import Prune, PruneRule, RangeTest, Train
 from harness.models.build import load_tensors
 from harness.work.attempt import execute
 from harness.work.workplace import Workplace
@@ -167,3 +167,11 @@ class TestDevices:
         assert device["device_kind"] == "cpu_core"
         assert device["device"] == cpu_device(device["node"])
         assert device["name"]
+
+
+def test_a_range_test_leaves_no_accuracy_that_could_count(place):
+    """Its network is discarded, and no other has its accuracy; its outcome is a rate alone."""
+    outcome = execute(pretrain(step="t", phase=Phase.TUNE, work=RangeTest(Recipe(epochs=2, batch_size=50))), place)
+    assert set(outcome.metrics) == {"chosen_lr", "epochs"}
+    assert Kind.PROGRESS not in kinds(place)
+    assert Kind.WORK_BEGUN in kinds(place)
