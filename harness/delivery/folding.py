@@ -38,6 +38,10 @@ def fold_batch_norms(model: nn.Module) -> fx.GraphModule:
     modules = dict(module.named_modules())
     targets = [node.target for node in graph.nodes if node.op == "call_module"]
     for node in list(graph.nodes):
+        if node.op == "call_module" and node.kwargs and type(modules.get(node.target)) is nn.Identity:
+            node.replace_all_uses_with(node.args[0])  # a block that was removed, called with what it would have taken
+            graph.erase_node(node)
+            continue
         norm = modules.get(node.target) if node.op == "call_module" else None
         if not isinstance(norm, nn.BatchNorm2d) or norm.running_mean is None:
             continue

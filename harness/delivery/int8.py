@@ -129,7 +129,10 @@ def exported(model: nn.Module, calibration: Sequence[Tensor], head: str = CLASSI
     """
     require_onnx("export.int8")
     folded = fold_batch_norms(plain_layers(copy.deepcopy(model).eval(), calibration[0][:1]))
-    fix_constant_channels(folded, calibration)
+    try:
+        fix_constant_channels(folded, calibration)
+    except Exception as error:  # a traced network may fail where the network itself does not
+        raise CannotQuantise(f"the traced network does not run ({typed_line(error, 160)})") from error
     try:
         return onnx_program(folded, calibration[0][:NUM_CHECK_IMAGES], head)[0]
     except ValueError as error:

@@ -339,3 +339,27 @@ class TestCannot:
         monkeypatch.setattr(module, "int8_weights", lambda q: {"0.weight": np.ones((2, 1, 1, 1), np.int8)})
         with pytest.raises(CannotQuantise, match=r"pruned weights of 0\.weight would not stay zero"):
             quantised_from(model, [torch.randn(2, 1, 8, 8)])
+
+
+def test_a_transformer_without_one_of_its_blocks_is_quantised():
+    """A trace calls the place of the block with the keywords of a block, which ``nn.Identity`` does not take."""
+    torch.manual_seed(0)
+    model = timm.models.VisionTransformer(
+        img_size=16, patch_size=8, in_chans=1, num_classes=3, embed_dim=16, depth=3, num_heads=2
+    ).eval()
+    model.blocks[1] = nn.Identity()
+    images = torch.randn(8, 1, 16, 16)
+    with torch.inference_mode():
+        torch.testing.assert_close(
+            fold_batch_norms(plain_layers(copy.deepcopy(model), images[:1]))(images), model(images)
+        )
+    assert int8_weights(quantise(exported(model, [images]), [images]))
+
+
+def test_a_trace_that_does_not_run_is_said_and_no_file_is_made(monkeypatch):
+    def fail(*_):
+        raise TypeError("an unexpected keyword")
+
+    monkeypatch.setattr(module, "fix_constant_channels", fail)
+    with pytest.raises(CannotQuantise, match=r"the traced network does not run \(TypeError: an unexpected keyword\)"):
+        exported(build_network(MINI).eval(), [torch.zeros(2, 1, 28, 28)])
