@@ -79,24 +79,26 @@ def prune_blocks_to_macs(
     round_to: int = 1,
     floor: float = 0.1,
     keep: LayerFilter | None = None,
+    may_lack: bool = False,
 ) -> StructuredResult:
     """Remove the weakest blocks as far as the target allows, then channels for the rest.
 
     A block is removed only if the network then still has at least the target's MACs, so that the result ends within 1 %
     below it. Blocks are ordered by the mean absolute scale of their last normalisation (or their last weight, if they
-    have none): how much the branch adds to its input. A block stays if ``keep`` names one of its layers. The model is
-    not changed; if it already meets the target, the result is a copy of it.
+    have none): how much the branch adds to its input. A block stays if ``keep`` names one of its layers. A network without
+    blocks loses channels alone if it ``may_lack`` them, as after an earlier round. The model is not changed; if it already
+    meets the target, the result is a copy of it.
 
     Raises:
         UnreachableTarget: no widths of the remaining network end within 1 % below the target.
         NotFollowed: Torch-Pruning does not understand the network.
-        ValueError: the kind is unknown, or the network has no block of that kind.
+        ValueError: the kind is unknown, or the network has no block of that kind and may not lack one.
 
     """
     if kind not in ("residual", "se"):
         raise ValueError(f"unknown kind {kind!r}; allowed: residual, se")
     names = se_blocks(model) if kind == "se" else residual_blocks(model, input_size)
-    if not names:
+    if not names and not may_lack:
         raise ValueError(
             f"the network has no {'squeeze-excite' if kind == 'se' else 'residual'} blocks that can be left out"
         )

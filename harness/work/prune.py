@@ -98,7 +98,10 @@ def remove(
     scope, target, round_to, floor = rule.method.scope, rule.target_macs, rule.round_to, rule.channel_floor
     if scope in BLOCK_SCOPES:
         kind: BlockKind = "residual" if scope == "blocks" else "se"
-        return prune_blocks_to_macs(model, shape, target, kind=kind, round_to=round_to, floor=floor, keep=keep)
+        may_lack = rule.method.schedule == "iterative"  # an earlier round may have removed them all
+        return prune_blocks_to_macs(
+            model, shape, target, kind=kind, round_to=round_to, floor=floor, keep=keep, may_lack=may_lack
+        )
     return prune_channels_to_macs(
         model, shape, target, criterion=rule.method.criterion, scope=CHANNEL_SCOPES[scope],
         round_to=round_to, floor=floor, keep=keep, seed=seed, batches=batches,

@@ -66,7 +66,7 @@ def test_rates(work: RangeTest, bench: Bench) -> JobOutcome:
     recorder = Recorder()
     course = Course(losses=recorder, lr=lambda update: rate_at(update, num_updates, recipe.lr))
     with contextlib.suppress(Diverged):  # expected if the test reaches high enough rates
-        # Its losses are in no state, and its epochs are of no network that counts.
+        # Its losses are in no state, and its accuracy is of no network that counts.
         _train(model, recipe, course, masks, replace(bench, every_s=None, epoch=lambda epoch: None))
     return {"chosen_lr": chosen_rate(recorder.losses, num_updates, recipe.lr), "epochs": 1}
 
