@@ -177,8 +177,6 @@ class BudgetConfig(_ByRoute):
         if self.equal is None:
             return self
         own = {route: self.equal for route in routes if getattr(self, route) is None}
-        if not own:
-            raise ValueError("budget.equal: has no effect: every route has a budget of its own; remove it")
         return self.model_copy(update={**own, "equal": None})
 
 

@@ -107,10 +107,10 @@ def test_an_equal_budget_is_that_of_each_route_without_its_own():
     assert {route: getattr(config.budget, route) for route in routes} == {"search": 2, "prune": 2, "scratch": 0.5}
     assert config.budget.supernet is None
     assert config.budget.equal is None
-    with pytest.raises(
-        InputError, match=r"budget.equal: has no effect: every route has a budget of its own; remove it"
-    ):
-        parse_config(MINIMAL | {"budget": {"equal": "2 h"} | dict.fromkeys(routes, "1 h")}, "test")
+    raised = parse_config(
+        MINIMAL | {"routes": routes, "budget": {"equal": "2 h"} | dict.fromkeys(routes, "1 h")}, "test"
+    )
+    assert {getattr(raised.budget, route) for route in routes} == {1}, "as advice raises the budget of each"
     with pytest.raises(InputError, match=r"budget.equal: .*30 min"):
         parse_config(MINIMAL | {"budget": {"equal": 2}}, "test")
 
