@@ -29,6 +29,7 @@ from harness.data.sized import info_at
 from harness.errors import InputError
 from harness.jobs.teachers import given_teachers
 from harness.models.build import build_network, checkpoint_path, parent_spec, pretrained_spec
+from harness.models.classifier import is_for_others
 from harness.models.parent_check import built_parent
 from harness.routes.scratch import family_within, siblings
 from harness.stored.extension import changes_between
@@ -182,9 +183,15 @@ def _parent(given: ParentConfig, info: DataInfo) -> tuple[ParentConfig, dict[str
         return given.model_copy(update={"checkpoint": None}), {
             "parent.checkpoint": f"{STAND_IN}: there is no such file"
         }
-    if given.pretrained and (problem := _weights_problem(pretrained_spec(given, parent_spec(given, info)))) is not None:
-        return given.model_copy(update={"pretrained": False}), {"parent.pretrained": f"{STAND_IN}: {problem}"}
-    return given, {}
+    if not given.pretrained:
+        return given, {}
+    spec = pretrained_spec(given, parent_spec(given, info))
+    problem = _weights_problem(spec)
+    if problem is None and is_for_others(spec) and given.pretrain.epochs == 0:
+        problem = f"the published ones have other {info.task.words.outputs}"
+    if problem is None:
+        return given, {}
+    return given.model_copy(update={"pretrained": False}), {"parent.pretrained": f"{STAND_IN}: {problem}"}
 
 
 def _weights_problem(spec: NetworkSpec) -> str | None:

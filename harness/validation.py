@@ -17,8 +17,9 @@ from accounting.words.quantities import macs_text
 from accounting.words.task import learn_task
 from harness.config.blocks import PruneConfig
 from harness.config.phases import phases
+from harness.config.recipe import pretraining
 from harness.config.study import StudyConfig
-from harness.data.base import Repeats, TakesStrength, how_often
+from harness.data.base import DataInfo, Repeats, TakesStrength, how_often
 from harness.data.registry import open_dataset
 from harness.data.sized import info_at
 from harness.data.tried import check_own
@@ -27,7 +28,8 @@ from harness.errors import InputError
 from harness.jobs.job import Job, Route, SearchingRoute
 from harness.jobs.teachers import named_teachers
 from harness.jobs.work import PruneRule
-from harness.models.build import checkpoint_path, fit_checkpoint, load_checkpoint
+from harness.models.build import checkpoint_path, fit_checkpoint, load_checkpoint, parent_spec, pretrained_spec
+from harness.models.classifier import is_for_others
 from harness.models.parent_check import built_parent, check_trainable
 from harness.routes.base import View
 from harness.routes.exports import KINDS, WithExports
@@ -80,6 +82,7 @@ def check_study(config: StudyConfig, *, need_data: bool) -> View:
             )
     _check_augmentations(config, dataset)
     check_trainable(config, shown, spec, macs)
+    _check_published(config, shown)
     if config.parent.checkpoint is not None:
         path = checkpoint_path(config.parent.checkpoint)
         state = load_checkpoint(path)
@@ -101,6 +104,16 @@ def check_study(config: StudyConfig, *, need_data: bool) -> View:
     if problems:
         raise InputError(*sorted(problems))
     return view
+
+
+def _check_published(config: StudyConfig, info: DataInfo) -> None:
+    """``InputError`` for published weights without the outputs of the data, if no training would give the parent some."""
+    trains, words = pretraining(config.recipe, config.parent.pretrain).epochs > 0, info.task.words
+    if not trains and is_for_others(pretrained_spec(config.parent, parent_spec(config.parent, info))):
+        raise InputError(
+            f"parent.pretrained: the published weights have no {words.head_layer} for {info.task.num_outputs} "
+            f"{words.outputs}; add parent.pretrain with some epochs to train one"
+        )
 
 
 def _check_criteria(config: StudyConfig) -> None:

@@ -32,7 +32,7 @@ LATEST_T = 1e11
 CLOCK_TOLERANCE_S = 1.0
 """How far the clocks of a cluster's nodes may differ before it is reported."""
 
-VERDICT_RULES = 4
+VERDICT_RULES = 5
 """Version of the rules that turn costs and accuracies into a verdict. It is written in answers and reports, never in a
 ledger, whose costs do not depend on it."""
 

@@ -52,7 +52,7 @@ def change_cost(folder: Path, change: str) -> str:
         if "targets" in line:  # they take the place of latencies
             config.pop("target", None)
     from harness.config.phases import compiled_phases
-    from harness.console.show_plan import summarise
+    from harness.console.plan_summary import summarise
     from harness.stored.study_file import config_in
 
     try:

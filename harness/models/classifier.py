@@ -23,19 +23,29 @@ def classifier_tensors(model: nn.Module) -> set[str]:
     return {f"{prefix}{name}" for name in network.state_dict() if name.rpartition(".")[0] in classifiers}
 
 
+def is_for_others(spec: NetworkSpec) -> bool:
+    """Whether the published weights that the spec asks for have another number of outputs than the spec."""
+    kwargs = spec.get("kwargs", {})
+    if (name := _published(spec)) is None:
+        return False
+    known = timm.get_pretrained_cfg(name)
+    return known is None or known.num_classes != kwargs.get("num_classes", spec.get("num_classes"))
+
+
 def untrained_classifier(model: nn.Module, spec: NetworkSpec) -> tuple[list[str], float]:
     """The names of the classifier's tensors if :func:`harness.models.build.build_network` has drawn them, and their scale.
 
     The scale is 0 above layers with published weights, and 1 in a network of fresh weights.
     """
-    kwargs = spec.get("kwargs", {})
-    name = spec.get("pretrained") or (spec["name"] if kwargs.get("pretrained") else None)
     names = sorted(classifier_tensors(model))
-    if name is None:
+    if _published(spec) is None:
         return names, 1.0
-    published = timm.get_pretrained_cfg(name)
-    is_for_these = published is not None and published.num_classes == kwargs.get("num_classes", spec.get("num_classes"))
-    return ([], 1.0) if is_for_these else (names, 0.0)
+    return (names, 0.0) if is_for_others(spec) else ([], 1.0)
+
+
+def _published(spec: NetworkSpec) -> str | None:
+    """The name by which timm knows the weights that the spec asks for."""
+    return spec.get("pretrained") or (spec["name"] if spec.get("kwargs", {}).get("pretrained") else None)
 
 
 def scale_initial(model: nn.Module, names: Collection[str], factor: float) -> None:

@@ -39,7 +39,7 @@ dataset:
   image_size: {size}            # {size_reason}; smaller is faster
 parent:                      # {parent_macs} MACs for one image
 {parent}
-  pretrain: {{epochs: 30}}     # or, to start from weights that exist: pretrained: true (timm's), or checkpoint: FILE
+  pretrain: {{epochs: 30}}     # with pretrained: true (timm's) or checkpoint: FILE beside it, fewer are enough
 targets: [{targets}]{shares}
 replicates: 3                # repetitions, for the interval; 1 is a third of the price and decides nothing
 recipe: {{batch_size: 32, lr: 0.05, weight_decay: 1.0e-4, augment: light}}

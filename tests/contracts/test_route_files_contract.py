@@ -24,7 +24,7 @@ from harness.config.plugin_files import use_listed
 from harness.config.reference import find_section, json_schema
 from harness.config.route_section import RouteSection
 from harness.config.study import load_configs, parse_config
-from harness.console.show_plan import summarise
+from harness.console.plan_summary import summarise
 from harness.jobs.spec import DEFAULTS, to_json
 from harness.routes.base import View
 from harness.stored.content import Content

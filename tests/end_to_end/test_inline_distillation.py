@@ -9,7 +9,8 @@ from accounting.audit.audit import audit
 from accounting.cost.attempts import derive
 from accounting.ledger.store import read_ledger
 from harness.config.study import parse_config
-from harness.console.show_plan import format_plan, summarise
+from harness.console.plan_summary import summarise
+from harness.console.show_plan import format_plan
 
 METHODS = ["global_magnitude", "global_magnitude+distilled"]
 

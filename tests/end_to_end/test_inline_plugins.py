@@ -14,8 +14,9 @@ from accounting.ledger.records import Kind
 from accounting.ledger.store import read_ledger
 from accounting.study import plugins
 from harness.config.study import load_configs
+from harness.console.plan_summary import summarise
 from harness.console.progress import Silent
-from harness.console.show_plan import format_plan, summarise
+from harness.console.show_plan import format_plan
 from harness.errors import InputError
 from harness.study import Launch, run_study
 

@@ -6,6 +6,8 @@ import pytest
 import torch
 from crews import in_crew
 from ledger_records import alloc, by_id, closed, failed, free, ok, opened, progress, start, work
+from test_training import RECIPES as TRAININGS
+from test_training import same
 from torch import nn
 from torch.utils.data import Dataset
 
@@ -89,18 +91,7 @@ def fit(folder, recipe, *, dies_at=None, splits=None, crew=ALONE, stop=lambda: N
     return trained.model.state_dict(), (trained.val_top1, tuple(losses)), begun, saved
 
 
-def same(a, b):
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
-
-
-RECIPES = {
-    "sgd": Recipe(epochs=3, batch_size=20, lr=0.1),
-    "ema": Recipe(epochs=3, batch_size=20, lr=0.1, ema_decay=0.9),
-    "mixed": Recipe(epochs=3, batch_size=20, lr=0.1, cutmix_alpha=1.0, mixup_alpha=0.3),
-    "erased": Recipe(epochs=3, batch_size=20, lr=0.1, erase_prob=0.7, schedule="linear"),
-    "adamw": Recipe(epochs=3, batch_size=20, optimizer="adamw", lr=0.01, weight_decay=0.05, augment="none"),
-    "in passes": Recipe(epochs=3, batch_size=20, lr=0.1, accumulate=2),
-}
+RECIPES = {**TRAININGS, "in passes": Recipe(epochs=3, batch_size=20, lr=0.1, accumulate=2)}
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)

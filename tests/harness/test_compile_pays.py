@@ -11,8 +11,9 @@ import yaml
 from harness.config.phases import compiled_phases
 from harness.config.recipe import Recipe
 from harness.config.study import load_configs, parse_config
-from harness.console import show_plan
-from harness.console.show_plan import format_plan, summarise
+from harness.console import plan_summary, show_plan
+from harness.console.plan_summary import summarise
+from harness.console.show_plan import format_plan
 from harness.errors import InputError
 from harness.jobs.work import Train, TrainSupernet, is_compiled
 from harness.plan import expected_jobs, play, timed_of
@@ -104,7 +105,7 @@ class TestWhatItGains:
 class TestWhatPlanSays:
     @pytest.fixture(autouse=True)
     def _known(self, monkeypatch):
-        monkeypatch.setattr(show_plan, "check_compiles", lambda config, device: None)
+        monkeypatch.setattr(plan_summary, "check_compiles", lambda config, device: None)
 
     def lines(self, config, monkeypatch, found, **pretrain):
         kind = Kind.of(parent_job(view_of(config)))

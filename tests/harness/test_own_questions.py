@@ -118,7 +118,7 @@ def test_a_plan_that_cannot_be_made_here_refuses_the_question_all_the_same(comma
     def fail(*_, **__):
         raise RuntimeError("no such device")
 
-    monkeypatch.setattr("harness.console.show_plan.summarise", fail)
+    monkeypatch.setattr("harness.console.plan_summary.summarise", fail)
     code, _, err = command("answer", tiny_study, "--macs", "0.3M")
     assert code == 2
     assert "targets: [0.3M, 0.4M, 0.6M]; `prune-or-search plan` with that change says what it costs" in err

@@ -8,8 +8,10 @@ from torch import nn
 from harness.config.study import parse_config
 from harness.data.base import DataInfo
 from harness.errors import InputError
+from harness.latency.target import resolve_targets
 from harness.models.build import build_network, parent_spec, with_regularisation
 from harness.models.parent_check import built_parent, check_trainable
+from harness.validation import check_study
 
 INFO = DataInfo((3, 32, 32), 4, (0.5,) * 3, (0.5,) * 3, 100)
 CONFIG = {
@@ -170,3 +172,16 @@ def test_a_transformer_for_images_of_another_size_says_which_it_takes():
         InputError, match=r"cannot take images of \(3, 32, 32\): .*; it takes images of 224 pixels: set"
     ):
         built_parent(config.parent, INFO)
+
+
+@pytest.mark.parametrize("parent", [{"timm": "resnet18"}, {"timm": "efficientnet_b0"}])
+@pytest.mark.parametrize("pretrain", [{}, {"pretrain": {"epochs": 0}}], ids=["by default", "by wish"])
+def test_published_weights_for_other_classes_must_be_trained(tiny, parent, pretrain):
+    """Its new last layer would be pruned, and could be removed whole, before it has learned anything."""
+    tiny |= {"parent": {**parent, **pretrain, "pretrained": True}, "targets": ["50%"]}
+    with pytest.raises(
+        InputError, match=r"^parent.pretrained: .* have no classifier for 10 classes; add parent.pretrain"
+    ):
+        check_study(resolve_targets(parse_config(tiny, "c"), None), need_data=False)
+    tiny["parent"]["pretrain"] = {"epochs": 1}
+    assert check_study(resolve_targets(parse_config(tiny, "c"), None), need_data=False)

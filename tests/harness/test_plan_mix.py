@@ -10,7 +10,7 @@ import yaml
 from accounting.study.folder import StudyFolder
 from accounting.study.plans import read_plans
 from harness.config.study import parse_config
-from harness.console import show_plan
+from harness.console import plan_summary
 from harness.errors import InputError
 from harness.keep_plan import keep_plan
 from harness.plan import plan_at, plan_elsewhere
@@ -107,9 +107,9 @@ def test_the_command_says_rates_ends_and_money(command, declared, write_config):
 
 def test_here_the_first_gpu_is_the_measured_one(monkeypatch):
     names = [A100, H100, A100]
-    monkeypatch.setattr(show_plan.torch.cuda, "device_count", lambda: 3)
-    monkeypatch.setattr(show_plan.torch.cuda, "get_device_name", names.__getitem__)
-    assert list(show_plan._here("cuda").items()) == [(A100, 2.0), (H100, 1.0)]
+    monkeypatch.setattr(plan_summary.torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setattr(plan_summary.torch.cuda, "get_device_name", names.__getitem__)
+    assert list(plan_summary._here("cuda").items()) == [(A100, 2.0), (H100, 1.0)]
 
 
 def test_a_plan_in_a_ledger_knows_the_mix(declared, tmp_path, monkeypatch):

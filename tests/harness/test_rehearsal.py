@@ -128,9 +128,15 @@ def test_published_weights_that_cannot_be_had_have_a_stand_in(images, monkeypatc
         rehearsed(of_folder(images, recipe=taught))
 
 
+def test_published_weights_for_other_classes_that_are_not_trained_further_have_a_stand_in(images, monkeypatch):
+    monkeypatch.setattr("harness.rehearsal.build_network", lambda _spec: None)
+    found = rehearsed(of_folder(images, parent={"timm": "resnet18", "pretrained": True, "pretrain": {"epochs": 0}}))
+    assert changed(found)["parent.pretrained"] == "stand-in weights, random: the published ones have other classes"
+
+
 def test_weights_that_can_be_had_are_kept(images, monkeypatch):
     monkeypatch.setattr("harness.rehearsal.build_network", lambda _spec: None)
-    found = rehearsed(of_folder(images, parent={"timm": "resnet18", "pretrained": True}))
+    found = rehearsed(of_folder(images, parent={"timm": "resnet18", "pretrained": True, "pretrain": {"epochs": 1}}))
     assert found.config.parent.pretrained is True
     assert "parent.pretrained" not in changed(found)
 
