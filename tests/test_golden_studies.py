@@ -117,6 +117,6 @@ def test_a_study_of_then_is_judged_by_the_rules_of_now(old_study):
     from reports.answers.find import answer
 
     given = to_json(answer(old_study("every_route"), 400_000))
-    assert (given["verdict_rules"], given["verdict"]) == (4, "not_comparable")
+    assert (given["verdict_rules"], given["verdict"]) == (5, "not_comparable")
     # medians: (28.6 + 25.2) / 2 - (9.6 + 11.3) / 2 = 16.45 points
     assert "median final accuracies on validation differ by 16.4 points (search has the higher)" in given["sentence"]

@@ -9,14 +9,14 @@ import torch
 from accounting.study.folder import StudyFolder
 from harness.backends import inline
 from harness.config.study import parse_config
-from harness.console import show_plan
+from harness.console import plan_summary
 from harness.planning.speeds import Speeds
 
 
 @pytest.fixture(autouse=True)
 def on_two_cores(monkeypatch):
     monkeypatch.setattr(inline, "num_cores", lambda: 2)
-    monkeypatch.setattr(show_plan, "num_cores", lambda: 2)
+    monkeypatch.setattr(plan_summary, "num_cores", lambda: 2)
     monkeypatch.setattr("harness.plan.measure_speeds", lambda *_: Speeds(1e9))
 
 
